@@ -1,0 +1,1 @@
+"""Models behind protocols: lists in, lists out. No broker, no database."""

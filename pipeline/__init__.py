@@ -1,0 +1,1 @@
+"""The rules of Vitrine: events, graph, keys, retries, errors. Standard library and pydantic only."""

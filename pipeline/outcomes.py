@@ -1,0 +1,56 @@
+"""What a stage leaves behind: immutable, typed, serialisable values; the graph's edges are their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Value(BaseModel):
+    """An immutable part of an outcome. Unknown fields and NaN are errors, never data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Blob(Value):
+    """A reference to a content-addressed asset: ``digest`` is the SHA-256 of its bytes, in hex."""
+
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    media_type: str
+    size: int = Field(ge=0, description="bytes")
+
+
+class Outcome(Value):
+    """Base of every stage's result.
+
+    The digest of its canonical JSON enters the fingerprints of the stages behind it, so an outcome holds
+    only what follows from its inputs: no clock, no host, no product id.
+    """
+
+    def blocks(self) -> str | None:
+        """The reason why nothing may be derived from this, or None. Stages behind it are skipped with it."""
+        return None
+
+    def load_bytes(self) -> int:
+        """How many bytes of memory a stage that reads this will need for it; caps a batch."""
+        return 0
+
+    def blobs(self) -> tuple[Blob, ...]:
+        """Every asset that this outcome keeps alive."""
+        return tuple(_blobs(self))
+
+
+def _blobs(value: Any) -> Iterator[Blob]:
+    if isinstance(value, Blob):
+        yield value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _blobs(getattr(value, name))
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _blobs(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _blobs(item)

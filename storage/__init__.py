@@ -1,0 +1,1 @@
+"""Postgres, the asset store and the guarded download of photographs."""

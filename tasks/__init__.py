@@ -1,0 +1,1 @@
+"""One stage a file; this folder's listing is the list of stages."""
