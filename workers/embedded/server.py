@@ -42,8 +42,22 @@ class Server(AbstractContextManager["Server"]):
         """
         if self.pid is not None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = self._lock or (self.folder / "lock").open("ab")
+        self._lock = self._lock or self._acquire()
+        try:
+            self._launch(time.monotonic() + START_S)
+        except BaseException as error:
+            self._end(signal.SIGKILL)
+            self._unlock()
+            if isinstance(error, PermissionError):
+                raise self._foreign(error) from error
+            raise
+
+    def _acquire(self) -> IO[bytes]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "lock").open("ab")
+        except PermissionError as error:
+            raise self._foreign(error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -51,13 +65,12 @@ class Server(AbstractContextManager["Server"]):
             raise ConfigurationError(
                 f"another process runs the {self.name} in {self.folder}: stop it, or use another folder"
             ) from None
-        self._lock = lock
-        try:
-            self._launch(time.monotonic() + START_S)
-        except BaseException:
-            self._end(signal.SIGKILL)
-            self._unlock()
-            raise
+        return lock
+
+    def _foreign(self, error: PermissionError) -> ConfigurationError:
+        return ConfigurationError(
+            f"{error.filename} belongs to another user: run {self.name} as that user, or delete {self.folder}"
+        )
 
     def stop(self) -> None:
         """Stop the server in an orderly way and return when it is gone."""
