@@ -81,7 +81,7 @@ class Event(Contract):
         default=None, description="W3C trace context; an invalid one is ignored"
     )
     tracestate: str | None = Field(default=None, description="W3C trace context; an invalid one is ignored")
-    data: Product | Withdrawal
+    data: Product | Withdrawal = Field(description="the product's state, or its withdrawal")
 
     @field_validator("tracestate", mode="before")
     @classmethod
@@ -115,16 +115,16 @@ class Event(Contract):
 
 
 class ProductEvent(Event):
-    """A product was uploaded or changed."""
+    """A product was uploaded or changed; the two types are treated alike."""
 
-    type: Literal["product.uploaded.v1", "product.updated.v1"]
+    type: Literal["product.uploaded.v1", "product.updated.v1"] = Field(description="what happened")
     data: Product
 
 
 class WithdrawalEvent(Event):
     """A product was withdrawn."""
 
-    type: Literal["product.withdrawn.v1"] = WITHDRAWN
+    type: Literal["product.withdrawn.v1"] = Field(default=WITHDRAWN, description="what happened")
     data: Withdrawal
 
 
