@@ -14,6 +14,7 @@ from amqp.exceptions import MessageNacked
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
+from kombu.transport import virtual
 from pydantic_core import to_json
 
 from pipeline.errors import ConfigurationError, ContractError, Transient
@@ -90,6 +91,9 @@ class Publisher:
         try:
             connection.ensure(self._producer, self._put, errback=self._lost, **_RETRIES)(body)
         except refusals as error:
+            # What is left of the connection may be half closed; the next event opens another.
+            connection.collect()
+            self._producer.revive(connection)
             raise Transient(
                 f"the broker at {connection.as_uri()} did not take an event ({error}); "
                 "make sure that it runs and has room, then publish again"
@@ -102,7 +106,11 @@ class Publisher:
     def _put(self, body: bytes) -> None:
         # A message to an exchange without a queue vanishes silently, so the queue comes first.
         if not self._declared:
-            QUEUE.bind(self._producer.channel).declare()
+            channel = self._producer.channel
+            if isinstance(channel, virtual.Channel):
+                # kombu binds once a connection, but a flushed broker has forgotten it.
+                channel.state.clear()
+            QUEUE.bind(channel).declare()
             self._declared = True
         self._producer.publish(
             body,
