@@ -58,8 +58,8 @@ class Supervisor:
     """Runs ``programs`` from ``start`` to ``stop``; their output goes to ``logs/NAME.log``.
 
     A process that exits, with whatever code, is started again after a pause that doubles from half a second
-    to half a minute, with jitter. Each has a session of its own, so Ctrl-C reaches only the supervisor, and is
-    killed when the supervisor's process ends in any way (on Linux; see ``workers.leash``).
+    to half a minute, with jitter. Each has a session of its own, so Ctrl-C reaches only the supervisor, and
+    is killed when the supervisor's process ends in any way (on Linux; see ``workers.leash``).
     """
 
     def __init__(self, programs: Sequence[Program], logs: Path, *, stop_s: float = 30.0) -> None:

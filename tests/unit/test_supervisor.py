@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,12 @@ LIVES = "import signal; print('up', flush=True); signal.pause()"
 LIVES_ON_AFTER_SIGTERM = (
     "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True); signal.pause()"
 )
-LEAVES_CLEANLY = "import signal, sys; signal.signal(15, lambda *_: sys.exit('bye')); print('up', flush=True); signal.pause()"
+LEAVES_CLEANLY = """
+import signal, sys
+signal.signal(15, lambda *_: sys.exit("bye"))
+print("up", flush=True)
+signal.pause()
+"""
 HAS_A_CHILD = (
     "import subprocess, signal; print(subprocess.Popen(['sleep', '600']).pid, flush=True); signal.pause()"
 )
@@ -58,7 +64,7 @@ def is_up(supervisor: Supervisor, index: int = 0) -> Status | None:
 
 def test_a_killed_process_comes_back_and_its_neighbour_stays(tmp_path: Path) -> None:
     with Supervisor([python("one", LIVES), python("two", LIVES)], tmp_path) as supervisor:
-        one, two = (until(lambda n=n: is_up(supervisor, n)) for n in (0, 1))
+        one, two = (until(partial(is_up, supervisor, n)) for n in (0, 1))
         assert one.pid
         os.kill(one.pid, signal.SIGKILL)
         again = until(lambda: (now := is_up(supervisor)) and now.restarts == 1 and now)
@@ -91,7 +97,7 @@ def test_stop_lets_a_process_end_in_its_own_way_and_kills_what_will_not(tmp_path
     programs = [python("clean", LEAVES_CLEANLY), python("stubborn", LIVES_ON_AFTER_SIGTERM)]
     supervisor = Supervisor(programs, tmp_path, stop_s=1.0)
     with supervisor:
-        pids = [until(lambda n=n: is_up(supervisor, n)).pid for n in (0, 1)]
+        pids = [until(partial(is_up, supervisor, n)).pid for n in (0, 1)]
     assert all(has_ended(pid) for pid in pids if pid)
     clean, stubborn = supervisor.statuses()
     assert (clean.state, clean.exit_code, clean.last_lines) == ("stopped", 1, ("up", "bye"))
@@ -131,6 +137,7 @@ def test_two_programs_of_one_name_are_refused(tmp_path: Path) -> None:
 
 OWNER = """
 import json, sys, time
+from functools import partial
 from pathlib import Path
 from workers.supervisor import Program, Supervisor
 supervisor = Supervisor([Program("one", [sys.executable, "-c", sys.argv[2]])], Path(sys.argv[1]))
