@@ -3,9 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+
+class Verdict(StrEnum):
+    """How an event, or a replay of one, ended. Every accepted event gets exactly one."""
+
+    DONE = "done"
+    DEGRADED = "degraded"  # some stages parked or skipped
+    SUPERSEDED = "superseded"  # a newer revision took over
+    WITHDRAWN = "withdrawn"  # the product was, or got, withdrawn
+    REJECTED = "rejected"  # nothing could be derived from it
+
+
+class RunState(StrEnum):
+    """Where one stage of one plan stands. ``ready`` covers running: the job it subscribes to knows more."""
+
+    WAITING = "waiting"
+    READY = "ready"
+    DONE = "done"
+    REUSED = "reused"
+    SKIPPED = "skipped"
+    PARKED = "parked"
+    SUPERSEDED = "superseded"
+
+
+class JobState(StrEnum):
+    """Where one unit of work stands."""
+
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+    PARKED = "parked"
+
+
+class Lane(IntEnum):
+    """Who waits for the work; the smaller number goes first."""
+
+    LIVE = 0
+    BACKFILL = 1
 
 
 class Value(BaseModel):

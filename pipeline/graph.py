@@ -1,0 +1,241 @@
+"""The stage graph: which stages exist, what each needs, and what may start next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from pipeline.errors import ConfigurationError
+from pipeline.events import ImageRef, Product
+from pipeline.keys import Recipe, fingerprint
+from pipeline.outcomes import Outcome, RunState
+from pipeline.retry import RetryPolicy
+
+MIB = 1 << 20
+
+
+class Scope(StrEnum):
+    """What one run of a stage is about."""
+
+    IMAGE = "image"
+    PRODUCT = "product"
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """Everything the planner and the runner must know of a stage, and nothing of how it computes.
+
+    ``needs`` are outcomes that must be there (at least one usable of each), ``uses`` are read where they are
+    there. ``reads`` names the catalog facts that enter the fingerprint. An ``effect`` makes the outside agree
+    with Postgres: it runs once for each plan, is never reused and never skipped.
+    """
+
+    name: str
+    version: int
+    scope: Scope
+    produces: type[Outcome]
+    needs: tuple[type[Outcome], ...] = ()
+    uses: tuple[type[Outcome], ...] = ()
+    reads: Callable[[Product, ImageRef | None], Any] | None = None
+    presents: Callable[[Any], Mapping[str, Any]] | None = None
+    role: str = ""
+    effect: bool = False
+    queue: str = "vision"
+    batch: int = 32
+    batch_bytes: int = 512 * MIB
+    lease_s: float = 30.0
+    deadline_s: float = 600.0
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+@dataclass(slots=True)
+class RunView:
+    """A run as the planner sees it; ``digest`` is its outcome's, set once the run is done or reused."""
+
+    state: RunState
+    digest: bytes | None = None
+    blocks: str | None = None
+    reason: str = ""
+    load_bytes: int = 0
+
+    @property
+    def settled(self) -> bool:
+        return self.state not in (RunState.WAITING, RunState.READY)
+
+    @property
+    def usable(self) -> bool:
+        return self.digest is not None and self.blocks is None
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """The run may start: it subscribes to the job of this fingerprint."""
+
+    stage: str
+    target: str
+    fingerprint: bytes
+    load_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """The run cannot start any more; ``reason`` is the upstream reason."""
+
+    stage: str
+    target: str
+    reason: str
+
+
+RunKey = tuple[str, str]
+
+
+class StageGraph:
+    """The stages in an order in which each comes after what it needs."""
+
+    def __init__(self, specs: Iterable[StageSpec], recipes: Mapping[str, Recipe]) -> None:
+        self._producer: dict[type[Outcome], str] = {}
+        unordered = {spec.name: spec for spec in specs}
+        for spec in unordered.values():
+            if spec.produces in self._producer:
+                other = self._producer[spec.produces]
+                raise ConfigurationError(
+                    f"stages {other} and {spec.name} both produce {spec.produces.__name__}; "
+                    "an outcome class names exactly one stage"
+                )
+            self._producer[spec.produces] = spec.name
+        self.stages: dict[str, StageSpec] = {}
+        for name in unordered:
+            self._place(unordered, name, ())
+        self._rank = {name: place for place, name in enumerate(self.stages)}
+        self.recipes = {name: recipes.get(name) or Recipe(name, s.version) for name, s in self.stages.items()}
+        self._recipe_keys = {name: recipe.key for name, recipe in self.recipes.items()}
+        self._upstream = {
+            name: tuple((self._producer[c], c in spec.needs) for c in (*spec.needs, *spec.uses))
+            for name, spec in self.stages.items()
+        }
+
+    def _place(self, unordered: Mapping[str, StageSpec], name: str, above: tuple[str, ...]) -> None:
+        if name in above:
+            raise ConfigurationError(f"the stages {' → '.join((*above, name))} need each other")
+        if name in self.stages:
+            return
+        spec = unordered[name]
+        for needed in (*spec.needs, *spec.uses):
+            if needed not in self._producer:
+                raise ConfigurationError(f"stage {name} needs {needed.__name__}, which no stage produces")
+            self._place(unordered, self._producer[needed], (*above, name))
+        self.stages[name] = spec
+
+    @property
+    def signature(self) -> str:
+        """Changes whenever any stage would compute anything differently."""
+        return fingerprint("graph", sorted(self._recipe_keys.items())).hex()[:16]
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        return tuple(name for name, upstream in self._upstream.items() if not upstream)
+
+    def recipe_key(self, stage: str) -> str:
+        return self._recipe_keys[stage]
+
+    def upstream(self, stage: str) -> tuple[str, ...]:
+        """The stages whose outcomes ``stage`` reads directly."""
+        return tuple(name for name, _ in self._upstream[stage])
+
+    def ready_after(self, stage: str) -> tuple[str, ...]:
+        """The stages that read what ``stage`` produces."""
+        return tuple(name for name in self.stages if stage in self.upstream(name))
+
+    def descendants(self, stage: str) -> tuple[str, ...]:
+        """Every stage that a change of ``stage`` can reach, nearest first."""
+        reached: list[str] = []
+        for name in self.stages:
+            if any(u == stage or u in reached for u in self.upstream(name)):
+                reached.append(name)
+        return tuple(reached)
+
+    def runs_of(self, product: Product) -> list[RunKey]:
+        """The runs that a plan of ``product`` consists of; the target of an image's run is the image's id."""
+        images = [image.id for image in product.images]
+        return [
+            (name, target)
+            for name, spec in self.stages.items()
+            for target in (images if spec.scope is Scope.IMAGE else [""])
+        ]
+
+    def advance(
+        self, product: Product, plan_id: int, runs: Mapping[RunKey, RunView]
+    ) -> list[Attach | Skip]:
+        """What becomes of the waiting runs, given how the others stand.
+
+        Idempotent and level-triggered: it looks at states, never at what just happened, so it may be called
+        at any time and as often as one likes.
+        """
+        images = {image.id: image for image in sorted(product.images, key=lambda i: (i.position, i.id))}
+        decisions: list[Attach | Skip] = []
+        skipped: dict[RunKey, str] = {}
+        for key, run in sorted(runs.items(), key=lambda item: self._rank[item[0][0]]):
+            if run.state is not RunState.WAITING:
+                continue
+            stage, target = key
+            decision = self._judge(stage, target, product, plan_id, images, runs, skipped)
+            if isinstance(decision, Skip):
+                skipped[key] = decision.reason
+            if decision is not None:
+                decisions.append(decision)
+        return decisions
+
+    def _judge(
+        self,
+        stage: str,
+        target: str,
+        product: Product,
+        plan_id: int,
+        images: Mapping[str, ImageRef],
+        runs: Mapping[RunKey, RunView],
+        skipped: Mapping[RunKey, str],
+    ) -> Attach | Skip | None:
+        spec = self.stages[stage]
+        inputs: list[Any] = []
+        load_bytes = 0
+        missing = ""
+        for name, required in self._upstream[stage]:
+            keys = self._input_keys(name, target, images)
+            if any(key not in skipped and not runs[key].settled for key in keys if key in runs):
+                return None
+            usable = [key for key in keys if key in runs and runs[key].usable]
+            if required and not usable:
+                missing = missing or _why_missing(name, keys, runs, skipped)
+            for key in usable:
+                run = runs[key]
+                assert run.digest is not None
+                load_bytes += run.load_bytes
+                image = images.get(key[1])
+                place = [image.role, image.position] if image and spec.scope is Scope.PRODUCT else []
+                inputs.append([name, *place, run.digest.hex()])
+        if missing and not spec.effect:
+            return Skip(stage, target, missing)
+        if spec.effect:
+            inputs.append(["plan", plan_id])
+        if spec.reads is not None:
+            inputs.append(["facts", spec.reads(product, images.get(target))])
+        return Attach(stage, target, fingerprint(self._recipe_keys[stage], inputs), load_bytes)
+
+    def _input_keys(self, upstream: str, target: str, images: Mapping[str, ImageRef]) -> Sequence[RunKey]:
+        if self.stages[upstream].scope is Scope.PRODUCT:
+            return [(upstream, "")]
+        return [(upstream, target)] if target else [(upstream, image) for image in images]
+
+
+def _why_missing(
+    stage: str, keys: Sequence[RunKey], runs: Mapping[RunKey, RunView], skipped: Mapping[RunKey, str]
+) -> str:
+    for key in keys:
+        if key in skipped:
+            return skipped[key]
+        run = runs.get(key)
+        if run is not None and (run.blocks or run.reason):
+            return run.reason if run.state is RunState.SKIPPED else f"{stage}: {run.blocks or run.reason}"
+    return f"no {stage} to work on"

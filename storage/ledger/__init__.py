@@ -1,0 +1,122 @@
+"""The ledger: the only writer of run state. Every method is one transaction, safe to call again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
+
+from pipeline.events import Event
+from pipeline.graph import StageGraph, StageSpec
+from pipeline.outcomes import Blob, Lane
+from storage.ledger import sweep as _sweep
+from storage.ledger.accept import Receipt, Refused, accept
+from storage.ledger.claim import Batch, Claimed, admit, claim, renew, replan
+from storage.ledger.plan import plan_events
+from storage.ledger.settle import Result, Settled, behind, catch_up, settle
+
+__all__ = ["Batch", "Claimed", "Ledger", "Receipt", "Refused", "Result", "Settled"]
+
+T = TypeVar("T")
+# A deadlock or a failed serialisation is an answer, not an accident: the same transaction succeeds next time.
+_TRY_AGAIN = frozenset({"40P01", "40001"})
+_TRIES = 5
+_SWEEP_LIMIT = 500
+
+_TOUCH = text("""
+INSERT INTO assets (digest, media_type, size)
+SELECT * FROM unnest(CAST(:digests AS text[]), CAST(:types AS text[]), CAST(:sizes AS bigint[])) AS u
+ORDER BY 1 ON CONFLICT (digest) DO UPDATE SET touched_at = now()
+""")
+
+
+class Ledger:
+    """Run state in Postgres, over one stage graph."""
+
+    def __init__(self, engine: Engine, graph: StageGraph) -> None:
+        self.engine = engine
+        self.graph = graph
+
+    def accept(self, events: Sequence[tuple[Event, bytes]], refused: Sequence[Refused] = ()) -> Receipt:
+        """Record a batch of events; returned means committed."""
+        return self._transact(lambda c: accept(c, events, refused))
+
+    def plan(self, limit: int = 500) -> tuple[int, set[str]]:
+        """Plan accepted events; returns how many were planned and the queues that got work."""
+        return self._transact(lambda c: plan_events(c, self.graph, limit))
+
+    def admit(self, queue: str, window: int) -> list[Batch]:
+        """Choose the next batches to announce on ``queue``."""
+        return self._transact(lambda c: admit(c, self.graph, queue, window))
+
+    def claim(
+        self, spec: StageSpec, ids: Sequence[int], *, lane: Lane, limit: int, worker: str
+    ) -> tuple[list[Claimed], set[str]]:
+        """Lease work of one stage; returns it and the queues in which something became admissible."""
+        claimed, stale, put_back = self._transact(
+            lambda c: claim(c, self.graph, spec, ids, lane=lane, limit=limit, worker=worker)
+        )
+        queues = {spec.queue} if put_back else set()
+        if stale:
+            queues |= self._transact(lambda c: replan(c, self.graph, stale))
+        return claimed, queues
+
+    def renew(self, held: Mapping[int, int], lease_s: float) -> set[int]:
+        """Extend leases; returns the job ids that are still ours."""
+        return self._transact(lambda c: renew(c, held, lease_s))
+
+    def settle(self, results: Sequence[Result]) -> Settled:
+        """Take outcomes and failures; what follows from them is committed with them."""
+        settled = self._transact(lambda c: settle(c, self.graph, results))
+        if settled.stragglers:
+            queues = self._transact(lambda c: catch_up(c, self.graph, settled.stragglers))
+            settled = Settled(settled.accepted, settled.refused, settled.queues | queues, ())
+        return settled
+
+    def touch(self, blobs: Iterable[Blob]) -> None:
+        """Announce blobs that are about to be written, so that no sweep deletes them meanwhile."""
+        unique = sorted({blob.digest: blob for blob in blobs}.values(), key=lambda b: b.digest)
+        if unique:
+            values: dict[str, Any] = {
+                "digests": [blob.digest for blob in unique],
+                "types": [blob.media_type for blob in unique],
+                "sizes": [blob.size for blob in unique],
+            }
+            self._transact(lambda c: c.execute(_TOUCH, values))
+
+    def reclaim(self) -> tuple[list[int], set[str]]:
+        """Take back expired leases and park what keeps ending its process; returns jobs and queues."""
+        parked, queues = self._transact(lambda c: _sweep.poisoned(c, self.graph, _SWEEP_LIMIT))
+        again, more = self._transact(lambda c: _sweep.reclaim(c, _SWEEP_LIMIT))
+        return parked + again, queues | more
+
+    def catch_up(self) -> set[str]:
+        """Settle runs that a crash left behind; returns the queues that got work."""
+        products = self._transact(lambda c: behind(c, _SWEEP_LIMIT))
+        return self._transact(lambda c: catch_up(c, self.graph, products)) if products else set()
+
+    def forget_announcements(self, queue: str, patience_s: float) -> int:
+        """Announce again what the broker seems to have lost."""
+        return self._transact(lambda c: _sweep.forget_announcements(c, queue, patience_s))
+
+    def prune(self, days: int) -> int:
+        """Delete the runs of plans that ended long ago; returns how many plans went."""
+        return self._transact(lambda c: _sweep.prune(c, days, _SWEEP_LIMIT))
+
+    def sweep_assets(self, delete: Callable[[str, str], Any], grace_s: float) -> int:
+        """Delete unreferenced blobs; returns how many."""
+        return self._transact(lambda c: _sweep.sweep_assets(c, delete, grace_s, _SWEEP_LIMIT))
+
+    def _transact(self, work: Callable[[Connection], T]) -> T:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection)
+            except OperationalError as error:
+                if getattr(error.orig, "sqlstate", None) not in _TRY_AGAIN or attempt == _TRIES:
+                    raise
+                time.sleep(0.01 * attempt)
+        raise AssertionError("unreachable")

@@ -1,0 +1,275 @@
+"""The heart of the ledger: bring plans up to date with what is known, in one transaction.
+
+The caller has locked the product rows in id order. Everything here is set-based and level-triggered: it may
+run at any time for any products, and running it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from pipeline.events import Product
+from pipeline.graph import Attach, RunKey, RunView, Skip, StageGraph
+from pipeline.outcomes import JobState, Lane, RunState
+from storage.ledger.close import close_plans
+from storage.ledger.present import present
+
+_PLANS = text("""
+SELECT p.id AS product_id, p.source, p.facts, pl.id AS plan_id, pl.revision, pl.generation, pl.lane,
+       pl.review, pl.cause, pl.event_seq, pl.replay_id, pl.force_before, pl.force_stages
+FROM products p JOIN plans pl ON pl.id = p.plan_id
+WHERE p.id = ANY(:products) AND pl.verdict IS NULL
+""")
+_RUNS = text("""
+SELECT r.id, r.plan_id, r.stage, r.target, r.state, r.reason, j.outcome_digest, j.blocks, j.outcome_bytes
+FROM runs r LEFT JOIN jobs j ON j.id = r.job_id
+WHERE r.plan_id = ANY(:plans)
+""")
+_NEW_JOBS = text("""
+INSERT INTO jobs (fingerprint, stage, recipe, engine, queue, lane, source, turn, load_bytes)
+SELECT * FROM unnest(
+    CAST(:fingerprint AS bytea[]), CAST(:stage AS text[]), CAST(:recipe AS text[]), CAST(:engine AS text[]),
+    CAST(:queue AS text[]), CAST(:lane AS smallint[]), CAST(:source AS text[]), CAST(:turn AS bigint[]),
+    CAST(:load_bytes AS bigint[])) AS job
+ON CONFLICT (fingerprint) DO NOTHING
+RETURNING id, fingerprint
+""")
+# Locked until the subscription is committed, so that a completion either sees it or is seen by it.
+_KNOWN_JOBS = text("""
+SELECT id, fingerprint, stage, state, lane, outcome_digest, blocks, outcome_bytes, reason, finished_at
+FROM jobs WHERE fingerprint = ANY(:fingerprints) ORDER BY id FOR UPDATE
+""")
+_AGAIN = text("""
+UPDATE jobs SET state = 'ready', attempts = 0, deaths = 0, suspect = false, not_before = now(),
+    dispatched_at = NULL, reason = NULL, error = NULL, trace = NULL, lane = LEAST(jobs.lane, u.lane),
+    lease_token = NULL
+FROM unnest(CAST(:ids AS bigint[]), CAST(:lanes AS smallint[])) AS u (id, lane) WHERE jobs.id = u.id
+""")
+_HASTEN = text("""
+UPDATE jobs SET lane = u.lane, dispatched_at = NULL
+FROM unnest(CAST(:ids AS bigint[]), CAST(:lanes AS smallint[])) AS u (id, lane)
+WHERE jobs.id = u.id AND u.lane < jobs.lane
+""")
+_SETTLE_RUNS = text("""
+UPDATE runs SET state = u.state, job_id = u.job_id, reason = u.reason,
+    settled_at = CASE WHEN u.state = 'ready' THEN NULL ELSE now() END
+FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:jobs AS bigint[]),
+            CAST(:reasons AS text[])) AS u (id, state, job_id, reason)
+WHERE runs.id = u.id
+""")
+
+
+@dataclass(slots=True)
+class Plan:
+    """An open plan in memory, with its runs."""
+
+    id: int
+    product_row: int
+    source: str
+    product: Product
+    revision: int
+    generation: int
+    lane: int
+    review: bool
+    cause: str
+    event_seq: int | None
+    replay_id: int | None
+    force_before: datetime | None
+    force_stages: tuple[str, ...]
+    runs: dict[RunKey, RunView] = field(default_factory=dict)
+    run_ids: dict[RunKey, int] = field(default_factory=dict)
+
+    def forces(self, stage: str, finished_at: datetime | None) -> bool:
+        if self.force_before is None or (self.force_stages and stage not in self.force_stages):
+            return False
+        return finished_at is None or finished_at < self.force_before
+
+    @property
+    def retries_parked(self) -> bool:
+        """A person or a backfill asked for this pass, so what was set aside gets another chance."""
+        return self.cause != "event"
+
+
+@dataclass(slots=True)
+class _Changes:
+    ids: list[int] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
+    jobs: list[int | None] = field(default_factory=list)
+    reasons: list[str | None] = field(default_factory=list)
+
+    def add(self, run_id: int, view: RunView, job_id: int | None) -> None:
+        self.ids.append(run_id)
+        self.states.append(view.state)
+        self.jobs.append(job_id)
+        self.reasons.append(view.reason or None)
+
+
+def advance(
+    connection: Connection, graph: StageGraph, products: Iterable[int], settled_runs: Iterable[int] = ()
+) -> set[str]:
+    """Start, reuse or skip what can be, present what is new, close what is finished.
+
+    ``settled_runs`` are runs that the caller settled just now. Returns the queues that got new work.
+    """
+    plans = load_plans(connection, sorted(set(products)))
+    news: list[int] = list(settled_runs)
+    queues: set[str] = set()
+    active = list(plans.values())
+    while active:
+        wanted: list[tuple[Plan, Attach]] = []
+        changes = _Changes()
+        moved: list[Plan] = []
+        for plan in active:
+            decisions = graph.advance(plan.product, plan.id, plan.runs)
+            if decisions:
+                moved.append(plan)
+            for decision in decisions:
+                view = plan.runs[decision.stage, decision.target]
+                if isinstance(decision, Skip):
+                    view.state, view.reason = RunState.SKIPPED, decision.reason
+                    changes.add(plan.run_ids[decision.stage, decision.target], view, None)
+                else:
+                    wanted.append((plan, decision))
+        reused = _subscribe(connection, graph, wanted, changes, queues)
+        news += reused
+        if changes.ids:
+            connection.execute(
+                _SETTLE_RUNS,
+                {
+                    "ids": changes.ids,
+                    "states": changes.states,
+                    "jobs": changes.jobs,
+                    "reasons": changes.reasons,
+                },
+            )
+        active = moved
+    present(connection, graph, plans, news)
+    close_plans(connection, graph, plans)
+    return queues
+
+
+def load_plans(connection: Connection, products: Sequence[int]) -> dict[int, Plan]:
+    """The open plans of these products by plan id, with their runs."""
+    if not products:
+        return {}
+    plans: dict[int, Plan] = {}
+    for row in connection.execute(_PLANS, {"products": list(products)}):
+        # A withdrawal's plan has effects only, and no facts any more.
+        facts = row.facts or {"product_id": "-", "revision": max(row.revision, 1)}
+        plans[row.plan_id] = Plan(
+            id=row.plan_id,
+            product_row=row.product_id,
+            source=row.source,
+            product=Product.model_validate(facts),
+            revision=row.revision,
+            generation=row.generation,
+            lane=row.lane,
+            review=row.review,
+            cause=row.cause,
+            event_seq=row.event_seq,
+            replay_id=row.replay_id,
+            force_before=row.force_before,
+            force_stages=tuple(row.force_stages),
+        )
+    for row in connection.execute(_RUNS, {"plans": list(plans)}):
+        plan = plans[row.plan_id]
+        plan.run_ids[row.stage, row.target] = row.id
+        settled = row.state in (RunState.DONE, RunState.REUSED)
+        plan.runs[row.stage, row.target] = RunView(
+            state=RunState(row.state),
+            digest=row.outcome_digest if settled else None,
+            blocks=row.blocks if settled else None,
+            reason=row.reason or "",
+            load_bytes=row.outcome_bytes or 0,
+        )
+    return plans
+
+
+def _subscribe(
+    connection: Connection,
+    graph: StageGraph,
+    wanted: Sequence[tuple[Plan, Attach]],
+    changes: _Changes,
+    queues: set[str],
+) -> list[int]:
+    """Attach runs to their jobs, new or known; returns the ids of the runs that were answered at once."""
+    if not wanted:
+        return []
+    fresh = _insert_jobs(connection, graph, wanted)
+    rest = sorted({a.fingerprint for _, a in wanted} - fresh.keys())
+    known: dict[bytes, Any] = {}
+    if rest:
+        known = {bytes(r.fingerprint): r for r in connection.execute(_KNOWN_JOBS, {"fingerprints": rest})}
+    again: dict[int, int] = {}
+    hasten: dict[int, int] = {}
+    reused: list[int] = []
+    for plan, attach in wanted:
+        view = plan.runs[attach.stage, attach.target]
+        run_id = plan.run_ids[attach.stage, attach.target]
+        view.state = RunState.READY
+        if attach.fingerprint in fresh:
+            job_id = fresh[attach.fingerprint]
+            queues.add(graph.stages[attach.stage].queue)
+        else:
+            job = known[attach.fingerprint]
+            job_id = job.id
+            _join(plan, view, job, again, hasten)
+            if view.state is RunState.REUSED:
+                reused.append(run_id)
+            elif view.state is RunState.READY:
+                queues.add(graph.stages[attach.stage].queue)
+        changes.add(run_id, view, job_id)
+    for statement, jobs in ((_AGAIN, again), (_HASTEN, hasten)):
+        if jobs:
+            connection.execute(statement, {"ids": list(jobs), "lanes": list(jobs.values())})
+    return reused
+
+
+def _join(plan: Plan, view: RunView, job: Any, again: dict[int, int], hasten: dict[int, int]) -> None:
+    """Decide what an existing job means for this run."""
+    if job.id in again:
+        return
+    if job.state == JobState.DONE:
+        if plan.forces(job.stage, job.finished_at):
+            again[job.id] = plan.lane
+            return
+        view.state = RunState.REUSED
+        view.digest = bytes(job.outcome_digest)
+        view.blocks = job.blocks
+        view.load_bytes = job.outcome_bytes
+    elif job.state == JobState.PARKED:
+        if plan.retries_parked:
+            again[job.id] = plan.lane
+            return
+        view.state, view.reason = RunState.PARKED, job.reason or "parked"
+    elif job.lane > plan.lane:
+        hasten[job.id] = min(plan.lane, hasten.get(job.id, Lane.BACKFILL))
+
+
+def _insert_jobs(
+    connection: Connection, graph: StageGraph, wanted: Sequence[tuple[Plan, Attach]]
+) -> Mapping[bytes, int]:
+    first: dict[bytes, tuple[Plan, Attach]] = {}
+    for plan, attach in wanted:
+        first.setdefault(attach.fingerprint, (plan, attach))
+    rows = [first[key] for key in sorted(first, key=lambda k: first[k][0].id)]
+    result = connection.execute(
+        _NEW_JOBS,
+        {
+            "fingerprint": [a.fingerprint for _, a in rows],
+            "stage": [a.stage for _, a in rows],
+            "recipe": [graph.recipe_key(a.stage) for _, a in rows],
+            "engine": [graph.recipes[a.stage].label for _, a in rows],
+            "queue": [graph.stages[a.stage].queue for _, a in rows],
+            "lane": [int(p.lane) for p, _ in rows],
+            "source": [p.source for p, _ in rows],
+            "turn": [p.id for p, _ in rows],
+            "load_bytes": [a.load_bytes for _, a in rows],
+        },
+    )
+    return {bytes(row.fingerprint): row.id for row in result}

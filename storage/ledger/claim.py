@@ -1,0 +1,304 @@
+"""Taking work: admit it to the broker, claim it with a lease and a fencing token, keep the lease alive."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from pipeline.events import ImageRef, Product
+from pipeline.graph import Scope, StageGraph, StageSpec
+from pipeline.outcomes import Lane, Outcome
+from storage.ledger.advance import advance
+from storage.ledger.withdraw import drop_orphans
+
+# Live work gets all but an eighth of the window when both lanes wait; an idle lane's share goes to the other.
+_BACKFILL_SHARE = 8
+
+_OUTSTANDING = text("""
+SELECT count(*) FROM jobs WHERE queue = :queue AND state = 'ready' AND dispatched_at IS NOT NULL
+""")
+# Sources are found by skipping along the index, then served in turn: nobody waits behind a flood.
+_ADMIT = text("""
+WITH RECURSIVE sources (source) AS (
+    (SELECT source FROM jobs WHERE queue = :queue AND lane = :lane AND state = 'ready'
+        AND dispatched_at IS NULL ORDER BY source LIMIT 1)
+    UNION ALL
+    SELECT (SELECT j.source FROM jobs j WHERE j.queue = :queue AND j.lane = :lane AND j.state = 'ready'
+        AND j.dispatched_at IS NULL AND j.source > s.source ORDER BY j.source LIMIT 1)
+    FROM sources s WHERE s.source IS NOT NULL
+), candidates AS (
+    SELECT c.id, c.place, s.source FROM sources s CROSS JOIN LATERAL (
+        SELECT id, row_number() OVER () AS place FROM (
+            SELECT id FROM jobs WHERE queue = :queue AND lane = :lane AND state = 'ready'
+              AND dispatched_at IS NULL AND source = s.source AND not_before <= now()
+            ORDER BY turn, id LIMIT :limit) first) c
+    WHERE s.source IS NOT NULL ORDER BY c.place, s.source LIMIT :limit
+), locked AS (
+    SELECT j.id, c.place, c.source FROM jobs j JOIN candidates c USING (id)
+    WHERE j.state = 'ready' AND j.dispatched_at IS NULL FOR UPDATE OF j SKIP LOCKED
+), admitted AS (
+    UPDATE jobs SET dispatched_at = now() FROM locked WHERE jobs.id = locked.id
+    RETURNING jobs.id, jobs.stage, jobs.suspect, locked.place, locked.source
+)
+SELECT a.id, a.stage, a.suspect, (
+    SELECT p.product_id FROM runs r JOIN products p ON p.id = r.product_id WHERE r.job_id = a.id LIMIT 1
+) AS product FROM admitted a ORDER BY a.place, a.source
+""")
+_CLAIM = text("""
+WITH asked AS (
+    SELECT id, row_number() OVER (ORDER BY turn, id) AS place FROM jobs
+    WHERE id = ANY(:ids) AND stage = :stage AND state = 'ready' AND not_before <= now()
+      AND (NOT suspect OR cardinality(CAST(:ids AS bigint[])) = 1)
+), room AS (
+    SELECT :limit - (SELECT count(*) FROM asked) AS free,
+           EXISTS (SELECT FROM jobs j JOIN asked USING (id) WHERE j.suspect) AS alone
+), extra AS (
+    SELECT j.id, 1000000 + row_number() OVER (ORDER BY j.turn, j.id) AS place FROM (
+        SELECT id, turn FROM jobs, room WHERE stage = :stage AND lane = :lane AND recipe = :recipe
+          AND state = 'ready' AND NOT suspect AND not_before <= now() AND NOT (id = ANY(:ids))
+          AND NOT alone AND free > 0
+        ORDER BY turn, id LIMIT GREATEST(0, (SELECT free FROM room))) j
+), chosen AS (
+    SELECT j.id, c.place, sum(j.load_bytes) OVER (ORDER BY c.place) AS bytes
+    FROM jobs j JOIN (SELECT * FROM asked UNION ALL SELECT * FROM extra) c USING (id)
+), locked AS (
+    SELECT j.id, c.place FROM jobs j JOIN chosen c USING (id)
+    WHERE j.state = 'ready' AND j.not_before <= now() AND (c.bytes <= :bytes OR c.place = 1)
+      AND EXISTS (SELECT FROM runs r WHERE r.job_id = j.id AND r.state = 'ready')
+    ORDER BY c.place LIMIT :limit FOR UPDATE OF j SKIP LOCKED
+)
+UPDATE jobs SET state = 'running', lease_token = nextval('lease_tokens'), worker = :worker,
+    lease_until = now() + make_interval(secs => :lease_s), lease_size = (SELECT count(*) FROM locked),
+    attempts = attempts + 1, started_at = now(), dispatched_at = NULL
+FROM locked WHERE jobs.id = locked.id
+RETURNING jobs.id, jobs.lease_token, jobs.attempts, jobs.recipe, jobs.lane, jobs.source, jobs.suspect
+""")
+# What was asked for and did not fit goes back to be admitted again, at once.
+_PUT_BACK = text("""
+UPDATE jobs SET dispatched_at = NULL WHERE id = ANY(:ids) AND state = 'ready' AND dispatched_at IS NOT NULL
+""")
+_SUBSCRIBER = text("""
+SELECT DISTINCT ON (r.job_id) r.job_id, r.id AS run_id, r.plan_id, r.target, p.product_id, p.source, p.facts,
+    p.id AS product_row, p.live, pl.revision, pl.generation, pl.traceparent, e.event_id
+FROM runs r JOIN products p ON p.id = r.product_id JOIN plans pl ON pl.id = r.plan_id
+LEFT JOIN events e ON e.seq = pl.event_seq
+WHERE r.job_id = ANY(:jobs) AND r.state = 'ready' ORDER BY r.job_id, r.plan_id
+""")
+_INPUTS = text("""
+SELECT r.plan_id, r.stage, r.target, j.outcome FROM runs r JOIN jobs j ON j.id = r.job_id
+WHERE r.plan_id = ANY(:plans) AND r.stage = ANY(:stages) AND r.state IN ('done', 'reused') AND j.blocks IS NULL
+""")
+_RENEW = text("""
+UPDATE jobs SET lease_until = now() + make_interval(secs => :lease_s)
+FROM unnest(CAST(:ids AS bigint[]), CAST(:tokens AS bigint[])) AS u (id, token)
+WHERE jobs.id = u.id AND jobs.lease_token = u.token AND jobs.state = 'running'
+RETURNING jobs.id
+""")
+_RELEASE = text("""
+UPDATE jobs SET state = 'ready', attempts = attempts - 1, lease_token = NULL, dispatched_at = NULL
+WHERE id = ANY(:jobs) AND state = 'running'
+""")
+_SUBSCRIBED = text("""
+SELECT DISTINCT product_id FROM runs WHERE job_id = ANY(:jobs) AND state = 'ready' ORDER BY product_id
+""")
+LOCK_PRODUCTS = text("SELECT id FROM products WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
+_REWIND_RUNS = text("""
+UPDATE runs SET state = 'waiting', job_id = NULL WHERE job_id = ANY(:jobs) AND state = 'ready'
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Jobs of one stage and lane that travel in one message, with the product ids an operator sees."""
+
+    stage: str
+    queue: str
+    lane: Lane
+    jobs: tuple[int, ...]
+    products: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job in hand: the fencing token, and everything that the stage may read."""
+
+    job_id: int
+    token: int
+    attempt: int
+    lane: Lane
+    run_id: int
+    plan_id: int
+    source: str
+    product_id: str
+    product: Product
+    image: ImageRef | None
+    target: str
+    revision: int
+    generation: int
+    event_id: str | None
+    traceparent: str | None
+    inputs: Mapping[str, Sequence[tuple[str, Outcome]]]
+
+
+def admit(connection: Connection, graph: StageGraph, queue: str, window: int) -> list[Batch]:
+    """Choose what to announce next on ``queue``: at most ``window`` jobs are out at any time, both lanes."""
+    free = window - connection.execute(_OUTSTANDING, {"queue": queue}).scalar_one()
+    if free <= 0:
+        return []
+    reserve = max(1, free // _BACKFILL_SHARE)
+    batches: list[Batch] = []
+    backfill = _admit_lane(connection, graph, queue, Lane.BACKFILL, reserve)
+    live = _admit_lane(connection, graph, queue, Lane.LIVE, free - sum(len(b.jobs) for b in backfill))
+    batches += live
+    batches += backfill
+    left = free - sum(len(b.jobs) for b in batches)
+    if left > 0 and backfill:
+        batches += _admit_lane(connection, graph, queue, Lane.BACKFILL, left)
+    return batches
+
+
+def _admit_lane(
+    connection: Connection, graph: StageGraph, queue: str, lane: Lane, limit: int
+) -> list[Batch]:
+    if limit <= 0:
+        return []
+    rows = connection.execute(_ADMIT, {"queue": queue, "lane": int(lane), "limit": limit}).all()
+    groups: defaultdict[str, list[Any]] = defaultdict(list)
+    batches: list[Batch] = []
+    for row in rows:
+        if row.suspect:
+            batches.append(Batch(row.stage, queue, lane, (row.id,), (row.product or "?",)))
+        else:
+            groups[row.stage].append(row)
+    for stage, members in groups.items():
+        size = graph.stages[stage].batch if stage in graph.stages else 1
+        for start in range(0, len(members), size):
+            part = members[start : start + size]
+            products = tuple(dict.fromkeys(row.product or "?" for row in part))
+            batches.append(Batch(stage, queue, lane, tuple(row.id for row in part), products))
+    return batches
+
+
+def claim(
+    connection: Connection,
+    graph: StageGraph,
+    spec: StageSpec,
+    ids: Sequence[int],
+    *,
+    lane: Lane,
+    limit: int,
+    worker: str,
+) -> tuple[list[Claimed], list[int], bool]:
+    """Lease those of ``ids`` that may start, topped up with other ready work of the same recipe.
+
+    A job whose process died before is only ever claimed alone. Returns the claimed work, the jobs that have
+    to be planned anew since they are of another recipe, and whether some went back to be admitted again.
+    """
+    recipe = graph.recipe_key(spec.name)
+    rows = connection.execute(
+        _CLAIM,
+        {
+            "ids": list(ids),
+            "stage": spec.name,
+            "lane": int(lane),
+            "recipe": recipe,
+            "limit": limit,
+            "bytes": spec.batch_bytes,
+            "lease_s": spec.lease_s,
+            "worker": worker,
+        },
+    ).all()
+    taken = {row.id for row in rows}
+    missed = [job for job in ids if job not in taken]
+    put_back = bool(missed) and connection.execute(_PUT_BACK, {"ids": missed}).rowcount > 0
+    stale = [row.id for row in rows if row.recipe != recipe]
+    claimed = _with_inputs(connection, graph, spec, [row for row in rows if row.recipe == recipe])
+    _release_abandoned(connection, taken - set(stale) - {item.job_id for item in claimed})
+    return claimed, stale, put_back
+
+
+def _release_abandoned(connection: Connection, jobs: set[int]) -> None:
+    """Let go of jobs whose last subscriber left in the very moment of the claim."""
+    if jobs:
+        connection.execute(_RELEASE, {"jobs": sorted(jobs)})
+        drop_orphans(connection, jobs)
+
+
+def replan(connection: Connection, graph: StageGraph, jobs: Sequence[int]) -> set[str]:
+    """Jobs that were planned for another engine or version: their runs get the fingerprint of today's."""
+    products = lock_subscribers(connection, jobs)
+    connection.execute(_REWIND_RUNS, {"jobs": list(jobs)})
+    connection.execute(_RELEASE, {"jobs": sorted(jobs)})
+    drop_orphans(connection, jobs)
+    return advance(connection, graph, products)
+
+
+def lock_subscribers(connection: Connection, jobs: Sequence[int]) -> list[int]:
+    """Lock, in id order, the products whose runs wait for these jobs; returns their row ids."""
+    rows = connection.execute(_SUBSCRIBED, {"jobs": list(jobs)}).scalars().all()
+    if rows:
+        connection.execute(LOCK_PRODUCTS, {"ids": rows})
+    return list(rows)
+
+
+def _with_inputs(
+    connection: Connection, graph: StageGraph, spec: StageSpec, rows: Sequence[Any]
+) -> list[Claimed]:
+    if not rows:
+        return []
+    subscribers = {
+        row.job_id: row for row in connection.execute(_SUBSCRIBER, {"jobs": [row.id for row in rows]})
+    }
+    rows = [row for row in rows if row.id in subscribers]
+    upstream = graph.upstream(spec.name)
+    outcomes: defaultdict[tuple[int, str], list[tuple[str, Outcome]]] = defaultdict(list)
+    if upstream:
+        plans = sorted({row.plan_id for row in subscribers.values()})
+        for row in connection.execute(_INPUTS, {"plans": plans, "stages": list(upstream)}):
+            outcome = graph.stages[row.stage].produces.model_validate(row.outcome)
+            outcomes[row.plan_id, row.stage].append((row.target, outcome))
+    claimed = []
+    for row in rows:
+        sub = subscribers[row.id]
+        product = Product.model_validate(sub.facts or {"product_id": sub.product_id, "revision": 1})
+        order = {image.id: (image.position, image.id) for image in product.images}
+        inputs = {}
+        for stage in upstream:
+            found = outcomes[sub.plan_id, stage]
+            if spec.scope is Scope.IMAGE and graph.stages[stage].scope is Scope.IMAGE:
+                inputs[stage] = [pair for pair in found if pair[0] == sub.target]
+            else:
+                inputs[stage] = sorted(found, key=lambda pair: order.get(pair[0], (0, pair[0])))
+        claimed.append(
+            Claimed(
+                job_id=row.id,
+                token=row.lease_token,
+                attempt=row.attempts,
+                lane=Lane(row.lane),
+                run_id=sub.run_id,
+                plan_id=sub.plan_id,
+                source=sub.source,
+                product_id=sub.product_id,
+                product=product,
+                image=next((image for image in product.images if image.id == sub.target), None),
+                target=sub.target,
+                revision=sub.revision,
+                generation=sub.generation,
+                event_id=sub.event_id,
+                traceparent=sub.traceparent,
+                inputs=inputs,
+            )
+        )
+    return claimed
+
+
+def renew(connection: Connection, held: Mapping[int, int], lease_s: float) -> set[int]:
+    """Extend the leases of ``held`` (job id → token); returns the ids still ours."""
+    rows = connection.execute(
+        _RENEW, {"ids": list(held), "tokens": list(held.values()), "lease_s": lease_s}
+    )
+    return set(rows.scalars())

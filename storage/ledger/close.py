@@ -1,0 +1,76 @@
+"""A plan whose runs are all settled gets its verdict, and with it the event or the replay's item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+
+from pipeline.graph import RunView, StageGraph
+from pipeline.outcomes import RunState, Verdict
+
+if TYPE_CHECKING:
+    from storage.ledger.advance import Plan
+
+_CLOSE = text("""
+WITH u AS (
+    SELECT * FROM unnest(CAST(:plans AS bigint[]), CAST(:verdicts AS text[])) AS u (plan_id, verdict)
+), closed AS (
+    UPDATE plans SET verdict = u.verdict, closed_at = now() FROM u WHERE plans.id = u.plan_id
+    RETURNING plans.id, plans.event_seq, plans.replay_id, plans.product_id, plans.verdict
+), events AS (
+    UPDATE events SET verdict = c.verdict, verdict_at = now() FROM closed c
+    WHERE events.seq = c.event_seq AND events.verdict IS NULL
+)
+UPDATE replay_items i SET verdict = c.verdict FROM closed c
+WHERE i.replay_id = c.replay_id AND i.product_id = c.product_id
+""")
+# Unchanged products are recognised by this when a replay comes by.
+_SIGN = text("UPDATE products SET signature = :signature WHERE id = ANY(:products)")
+# What an older revision said and the new one could not say again describes a product that is no more.
+_CLEAR = text("""
+UPDATE presentations p SET updated_at = now(), fields = (
+    SELECT COALESCE(jsonb_object_agg(f.key, f.value), '{}') FROM jsonb_each(p.fields) f
+    WHERE CAST(f.value->>'revision' AS bigint) >= u.revision)
+FROM unnest(CAST(:products AS bigint[]), CAST(:revisions AS bigint[])) AS u (product_id, revision)
+WHERE p.product_id = u.product_id AND EXISTS (
+    SELECT FROM jsonb_each(p.fields) f WHERE CAST(f.value->>'revision' AS bigint) < u.revision)
+""")
+
+
+def verdict_of(runs: Iterable[RunView]) -> Verdict | None:
+    """The verdict of a plan, or None while something is still to be done."""
+    states = [run.state for run in runs]
+    if any(state in (RunState.WAITING, RunState.READY) for state in states):
+        return None
+    if not any(state in (RunState.DONE, RunState.REUSED) for state in states):
+        return Verdict.REJECTED
+    if any(state in (RunState.PARKED, RunState.SKIPPED) for state in states):
+        return Verdict.DEGRADED
+    return Verdict.DONE
+
+
+def close_plans(connection: Connection, graph: StageGraph, plans: Mapping[int, Plan]) -> None:
+    """Close those of ``plans`` that are finished."""
+    verdicts: dict[int, Verdict] = {}
+    for plan in plans.values():
+        verdict = Verdict.DONE if plan.cause == "withdrawal" and not plan.runs else verdict_of(plan.runs.values())
+        if verdict is not None:
+            verdicts[plan.id] = verdict
+    if not verdicts:
+        return
+    connection.execute(_CLOSE, {"plans": list(verdicts), "verdicts": list(verdicts.values())})
+    closed = [plans[plan_id] for plan_id in verdicts]
+    done = [plan.product_row for plan in closed if verdicts[plan.id] is Verdict.DONE and not plan.review]
+    if done:
+        connection.execute(_SIGN, {"signature": graph.signature, "products": done})
+    renewed = [plan for plan in closed if plan.cause == "event"]
+    if renewed:
+        connection.execute(
+            _CLEAR,
+            {
+                "products": [plan.product_row for plan in renewed],
+                "revisions": [plan.revision for plan in renewed],
+            },
+        )

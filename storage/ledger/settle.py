@@ -1,0 +1,195 @@
+"""Giving work back: outcomes and failures, fenced by the lease's token, in one transaction with what follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from pipeline.graph import StageGraph
+from pipeline.keys import digest
+from pipeline.outcomes import Outcome
+from pipeline.retry import Decision, Park, Snooze
+from storage.ledger.advance import advance
+from storage.ledger.claim import LOCK_PRODUCTS, lock_subscribers
+
+_LOCK = text("""
+SELECT jobs.id, jobs.lease_token = u.token AND jobs.state = 'running' AS ours,
+       jobs.lease_token = u.token AND jobs.state IN ('done', 'parked') AS told
+FROM jobs JOIN unnest(CAST(:ids AS bigint[]), CAST(:tokens AS bigint[])) AS u (id, token) USING (id)
+ORDER BY jobs.id FOR UPDATE OF jobs
+""")
+_DONE = text("""
+UPDATE jobs SET state = 'done', outcome = u.outcome, outcome_digest = u.digest, outcome_bytes = u.bytes,
+    blocks = u.blocks, seconds = u.seconds, finished_at = now(), lease_until = NULL, reason = NULL,
+    error = NULL, trace = NULL
+FROM unnest(CAST(:ids AS bigint[]), CAST(:outcomes AS jsonb[]), CAST(:digests AS bytea[]),
+            CAST(:bytes AS bigint[]), CAST(:blocks AS text[]), CAST(:seconds AS float[]))
+    AS u (id, outcome, digest, bytes, blocks, seconds)
+WHERE jobs.id = u.id
+""")
+_FAILED = text("""
+UPDATE jobs SET state = CASE WHEN u.reason IS NULL THEN 'ready' ELSE 'parked' END,
+    not_before = now() + make_interval(secs => u.after_s), attempts = attempts - u.refund,
+    finished_at = CASE WHEN u.reason IS NULL THEN NULL ELSE now() END, lease_until = NULL,
+    lease_token = CASE WHEN u.reason IS NULL THEN NULL ELSE lease_token END, dispatched_at = NULL,
+    reason = u.reason, error = u.error, trace = u.trace
+FROM unnest(CAST(:ids AS bigint[]), CAST(:after AS float[]), CAST(:refunds AS smallint[]),
+            CAST(:reasons AS text[]), CAST(:errors AS text[]), CAST(:traces AS text[]))
+    AS u (id, after_s, refund, reason, error, trace)
+WHERE jobs.id = u.id
+""")
+_USES = text("""
+WITH stale AS (
+    DELETE FROM asset_uses WHERE job_id = ANY(:done) AND NOT ((job_id, digest) IN (
+        SELECT * FROM unnest(CAST(:jobs AS bigint[]), CAST(:digests AS text[])) AS u (job_id, digest)))
+)
+INSERT INTO asset_uses (job_id, digest)
+SELECT * FROM unnest(CAST(:jobs AS bigint[]), CAST(:digests AS text[])) AS u (job_id, digest)
+ON CONFLICT DO NOTHING
+""")
+_SETTLE = text("""
+UPDATE runs SET state = CASE WHEN j.state = 'done' THEN 'done' ELSE 'parked' END, settled_at = now(),
+    reason = CASE WHEN j.state = 'done' THEN NULL ELSE COALESCE(j.reason, 'parked') END
+FROM jobs j WHERE runs.job_id = j.id AND j.id = ANY(:jobs) AND j.state IN ('done', 'parked')
+  AND runs.state = 'ready' AND runs.product_id = ANY(:products)
+RETURNING runs.id
+""")
+_STRAGGLERS = text("""
+SELECT DISTINCT product_id FROM runs
+WHERE job_id = ANY(:jobs) AND state = 'ready' AND NOT (product_id = ANY(:products))
+""")
+_DELETE_UNWANTED = text("""
+DELETE FROM jobs j WHERE id = ANY(:jobs) AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.id)
+""")
+_BEHIND = text("""
+SELECT DISTINCT r.product_id FROM runs r JOIN jobs j ON j.id = r.job_id
+WHERE r.state = 'ready' AND j.state IN ('done', 'parked') LIMIT :limit
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one claimed job ended: an outcome, or a decision about its failure."""
+
+    job_id: int
+    token: int
+    outcome: Outcome | None = None
+    decision: Decision | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Which results were taken, which refused because the lease was lost, and what has to be done next."""
+
+    accepted: frozenset[int]
+    refused: frozenset[int]
+    queues: frozenset[str]
+    stragglers: tuple[int, ...]
+
+
+def settle(connection: Connection, graph: StageGraph, results: Sequence[Result]) -> Settled:
+    """Take ``results`` and carry on with every product that waited for them.
+
+    Idempotent for a token: told again, as after a lost answer, it accepts and changes nothing.
+    """
+    by_id = {result.job_id: result for result in results}
+    products = lock_subscribers(connection, sorted(by_id))
+    ours: list[int] = []
+    told: set[int] = set()
+    tokens = [by_id[job].token for job in sorted(by_id)]
+    for row in connection.execute(_LOCK, {"ids": sorted(by_id), "tokens": tokens}):
+        if row.ours:
+            ours.append(row.id)
+        elif row.told:
+            told.add(row.id)
+    done = [by_id[job] for job in ours if by_id[job].outcome is not None]
+    failed = [by_id[job] for job in ours if by_id[job].outcome is None]
+    if done:
+        _write_outcomes(connection, done)
+    if failed:
+        _write_failures(connection, failed)
+    if ours:
+        connection.execute(_DELETE_UNWANTED, {"jobs": ours})
+    runs: list[int] = []
+    stragglers: list[int] = []
+    terminal = [r.job_id for r in done] + [r.job_id for r in failed if isinstance(r.decision, Park)]
+    if terminal:
+        named = {"jobs": terminal, "products": products}
+        runs = list(connection.execute(_SETTLE, named).scalars())
+        stragglers = list(connection.execute(_STRAGGLERS, named).scalars())
+    queues = advance(connection, graph, products, runs) if runs else set()
+    return Settled(
+        accepted=frozenset(ours) | frozenset(told),
+        refused=frozenset(by_id) - frozenset(ours) - frozenset(told),
+        queues=frozenset(queues),
+        stragglers=tuple(stragglers),
+    )
+
+
+def catch_up(connection: Connection, graph: StageGraph, products: Sequence[int]) -> set[str]:
+    """Settle runs whose job ended without them: subscriptions that raced the completion, or a crash."""
+    if not products:
+        return set()
+    rows = sorted(products)
+    connection.execute(LOCK_PRODUCTS, {"ids": rows})
+    jobs = connection.execute(
+        text("SELECT DISTINCT job_id FROM runs WHERE product_id = ANY(:ids) AND state = 'ready'"), {"ids": rows}
+    ).scalars()
+    runs = connection.execute(_SETTLE, {"jobs": list(jobs), "products": rows}).scalars().all()
+    return advance(connection, graph, rows, runs)
+
+
+def behind(connection: Connection, limit: int) -> list[int]:
+    """Products with a run that still waits for a job that has ended."""
+    return list(connection.execute(_BEHIND, {"limit": limit}).scalars())
+
+
+def _write_outcomes(connection: Connection, done: Sequence[Result]) -> None:
+    values = [(result, result.outcome) for result in done if result.outcome is not None]
+    dumps: list[dict[str, Any]] = [outcome.model_dump(mode="json") for _, outcome in values]
+    connection.execute(
+        _DONE,
+        {
+            "ids": [result.job_id for result, _ in values],
+            "outcomes": [json.dumps(dump, ensure_ascii=False, allow_nan=False) for dump in dumps],
+            "digests": [digest(dump) for dump in dumps],
+            "bytes": [outcome.load_bytes() for _, outcome in values],
+            "blocks": [outcome.blocks() for _, outcome in values],
+            "seconds": [result.seconds for result, _ in values],
+        },
+    )
+    uses = sorted({(result.job_id, blob.digest) for result, outcome in values for blob in outcome.blobs()})
+    if uses:
+        connection.execute(
+            _USES,
+            {
+                "done": [result.job_id for result, _ in values],
+                "jobs": [job for job, _ in uses],
+                "digests": [blob for _, blob in uses],
+            },
+        )
+
+
+def _write_failures(connection: Connection, failed: Sequence[Result]) -> None:
+    decisions = [result.decision for result in failed]
+    connection.execute(
+        _FAILED,
+        {
+            "ids": [result.job_id for result in failed],
+            "after": [0.0 if isinstance(d, Park) or d is None else float(d.after_s) for d in decisions],
+            "refunds": [int(isinstance(d, Snooze)) for d in decisions],
+            "reasons": [d.reason if isinstance(d, Park) else None for d in decisions],
+            "errors": [_plain(d.error) if d else None for d in decisions],
+            "traces": [_plain(d.trace) if isinstance(d, Park) and d.trace else None for d in decisions],
+        },
+    )
+
+
+def _plain(message: str) -> str:
+    """Postgres stores no NUL; an error may quote any bytes."""
+    return message[:8000].replace("\x00", "␀")
