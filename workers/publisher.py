@@ -91,8 +91,7 @@ class Publisher:
         try:
             connection.ensure(self._producer, self._put, errback=self._lost, **_RETRIES)(body)
         except refusals as error:
-            # What is left of the connection may be half closed; the next event opens another.
-            connection.collect()
+            # The channel may be half closed; the next event opens another.
             self._producer.revive(connection)
             raise Transient(
                 f"the broker at {connection.as_uri()} did not take an event ({error}); "
