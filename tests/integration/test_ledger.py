@@ -79,7 +79,7 @@ def test_later_product_with_a_known_photo_is_answered_at_once(ledger: Ledger) ->
     ledger.accept([upload("p1", images=image)])
     ledger.plan()
     work(ledger)
-    ledger.accept([upload("p2", images=(), title="Product p1", images=image)])
+    ledger.accept([upload("p2", images=image, title="Product p1")])
     planned, queues = ledger.plan()
     assert (planned, queues) == (1, set())
     assert set(run_states(ledger, "p2").values()) == {"reused"}
