@@ -1,6 +1,6 @@
 """What an engine of each capability takes and gives: always a list in, a list of the same length out.
 
-Pictures are sRGB ``uint8`` arrays of shape (H, W, 3); alphas are ``float32`` arrays of shape (H, W) in [0, 1].
+Pictures are sRGB ``uint8`` arrays of shape (H, W, 3), alphas ``float32`` arrays of shape (H, W) in [0, 1].
 An engine may raise for a whole batch; the stage runner halves the batch until the bad item stands alone.
 """
 

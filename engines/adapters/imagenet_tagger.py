@@ -1,0 +1,74 @@
+"""Tags of the shop's vocabulary from ImageNet classes and from the colours of the cut-out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from engines.colours import mean_palette, palette
+from engines.declaration import Loading, engine
+from engines.evidence import find, mean, probabilities
+from engines.protocols import CatalogFacts, Classifier, Subject, Tag, Tagger
+from engines.vocabulary import FILE, Vocabulary, vocabulary
+
+_CLASSIFIER = "efficientnet_lite2"
+
+_LEAST_SHARE = 0.15
+"""The least share of the product's surface that makes a colour a tag."""
+
+
+@engine(
+    "imagenet_vocabulary",
+    capability=Tagger,
+    needs=(_CLASSIFIER,),
+    data=(FILE,),
+    licence="Apache-2.0",
+    batch=16,
+    memory_mb=50,
+)
+class ImageNetTagger:
+    """Category, product type and colours, told from the pixels alone: the merchant's words are not used.
+
+    Photos of one product are heard together: probabilities and shares are averaged over them.
+    """
+
+    version: ClassVar[int] = 1
+
+    def __init__(self, loading: Loading) -> None:
+        self._classifier: Classifier = loading.engine(_CLASSIFIER)
+        self._vocabulary = vocabulary()
+
+    def warm_up(self) -> None:
+        self.tag([([Subject(np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.float32))], CatalogFacts())])
+
+    def tag(self, products: Sequence[tuple[Sequence[Subject], CatalogFacts]]) -> list[list[Tag]]:
+        heard = iter(
+            probabilities(self._classifier, [subject for subjects, _ in products for subject in subjects])
+        )
+        return [
+            _tags(self._vocabulary, subjects, [next(heard) for _ in subjects]) for subjects, _ in products
+        ]
+
+
+def _tags(words: Vocabulary, subjects: Sequence[Subject], heard: Sequence[dict[str, float]]) -> list[Tag]:
+    if not subjects:
+        return []
+    photos = f"{len(subjects)} photo{'s' if len(subjects) > 1 else ''}"
+    finding = find(words, mean(heard))
+    tags = []
+    if finding.category is not None:
+        category = words.categories[finding.category]
+        reason = f"the classifier sees {finding.evidence} in {photos}"
+        tags.append(Tag("category", finding.category, category.text, finding.category_confidence, reason))
+        if finding.product_type is not None:
+            text = category.types[finding.product_type].text
+            tags.append(Tag("product_type", finding.product_type, text, finding.type_confidence, reason))
+    if words.applies("colour", finding.category):
+        for colour in mean_palette([palette(subject) for subject in subjects]):
+            if colour.share >= _LEAST_SHARE:
+                text = words.colours[colour.name].text
+                reason = f"{colour.share:.0%} of the cut-out's pixels in {photos}"
+                tags.append(Tag("colour", colour.name, text, min(1.0, colour.share), reason))
+    return tags

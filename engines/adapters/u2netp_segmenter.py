@@ -1,0 +1,63 @@
+"""U^2-Net (small), salient object segmentation: Qin et al. 2020, https://arxiv.org/abs/2005.09007."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from engines.declaration import Loading, engine
+from engines.protocols import RGB, Alpha, Segmenter
+
+_SIDE = 320
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+_STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+_SURE = 0.5
+"""A map that nowhere gets this high found no subject; stretching it to 1 would invent one."""
+
+
+@engine(
+    "u2netp",
+    capability=Segmenter,
+    artifacts=("u2netp",),
+    licence="Apache-2.0",
+    batch=16,
+    memory_mb=250,
+)
+class U2NetpSegmenter:
+    """Cuts the salient object out of its background; the alpha is sharp to 1/320 of the picture's sides."""
+
+    version: ClassVar[int] = 1
+
+    def __init__(self, loading: Loading) -> None:
+        self._session = loading.device.onnx_session(loading.path("u2netp"))
+        self._input = self._session.get_inputs()[0].name
+        self._output = self._session.get_outputs()[0].name
+
+    def warm_up(self) -> None:
+        self.segment([np.zeros((8, 8, 3), np.uint8)])
+
+    def segment(self, pictures: Sequence[RGB]) -> list[Alpha]:
+        # The graph has a fixed batch of one, and all cores are busy with one picture: a batch in one call,
+        # the graph rewritten for it, took three times as long a picture.
+        return [self._segment(picture) for picture in pictures]
+
+    def _segment(self, picture: RGB) -> Alpha:
+        (saliency,) = self._session.run([self._output], {self._input: _prepare(picture)})
+        low, high = float(saliency.min()), float(saliency.max())
+        stretched = (saliency[0, 0] - low) / max(high - low, _SURE)
+        height, width = picture.shape[:2]
+        full = Image.fromarray(stretched).resize((width, height), Image.Resampling.BICUBIC)
+        return np.clip(np.asarray(full, np.float32), 0.0, 1.0)
+
+
+def _prepare(picture: RGB) -> npt.NDArray[np.float32]:
+    """(1, 3, 320, 320), scaled by the picture's own maximum as in the authors' code."""
+    small = Image.fromarray(picture).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    values = np.asarray(small, np.float32)
+    values = (values / max(float(values.max()), 1.0) - _MEAN) / _STD
+    return np.ascontiguousarray(values.transpose(2, 0, 1)[np.newaxis])

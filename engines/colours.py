@@ -1,0 +1,158 @@
+"""Which colours a product has: named shares of the cut-out's pixels, told apart in CIELAB."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from engines.protocols import RGB, Alpha, Subject
+
+_SIDE = 128
+"""Longest side in pixels at which colours are counted: weave, grain and JPEG noise average out."""
+
+_BITS = 5
+"""Bits a channel when equal colours are counted together; a bin is about 2 ΔE wide."""
+
+_NEIGHBOURS = (
+    ("black", "grey"),
+    ("grey", "white"),
+    ("navy", "blue"),
+    ("blue", "light-blue"),
+    ("burgundy", "red"),
+    ("red", "pink"),
+    ("brown", "beige"),
+    ("beige", "white"),
+)
+"""Pairs that light and shadow make out of one colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColourShare:
+    """A colour's key in the vocabulary and its share in [0, 1] of the product's visible surface."""
+
+    name: str
+    share: float
+
+
+def palette(subject: Subject) -> list[ColourShare]:
+    """The product's colours, largest first; shares sum to 1. Empty where the cut-out shows nothing."""
+    colours, weights = _count(subject.picture, subject.alpha)
+    shares: defaultdict[str, float] = defaultdict(float)
+    for name, weight in zip(_names(lab(colours)), weights, strict=True):
+        shares[name] += float(weight)
+    total = sum(shares.values())
+    _merge_shades(shares)
+    return _ranked({name: share / total for name, share in shares.items()})
+
+
+def mean_palette(palettes: Sequence[Sequence[ColourShare]]) -> list[ColourShare]:
+    """The colours over several photos of one product; a photo without a subject has no say."""
+    spoken = [one for one in palettes if one]
+    shares: defaultdict[str, float] = defaultdict(float)
+    for one in spoken:
+        for colour in one:
+            shares[colour.name] += colour.share / len(spoken)
+    return _ranked(shares)
+
+
+def lab(rgb: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """CIELAB of sRGB colours, shape (n, 3), channels in [0, 255] (IEC 61966-2-1, CIE 15, white D65)."""
+    c = rgb / 255
+    linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+    xyz = linear @ _XYZ_FROM_LINEAR.T / _XYZ_FROM_LINEAR.sum(axis=1)
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    x, y, z = f.T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+
+
+_XYZ_FROM_LINEAR = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
+
+
+def _count(picture: RGB, alpha: Alpha) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The distinct colours inside the cut-out, (n, 3) in [0, 255], and the weight of each, (n,)."""
+    height, width = alpha.shape
+    scale = min(1.0, _SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX), np.float64).reshape(-1, 3)
+    cover = Image.fromarray((alpha * 255).astype(np.uint8)).resize(size, Image.Resampling.BOX)
+    # At the rim of a cut-out the background shines through: it counts only where there is nothing else.
+    core = np.asarray(cover.filter(ImageFilter.MinFilter(3)), np.float64).reshape(-1) / 255
+    whole = np.asarray(cover, np.float64).reshape(-1) / 255
+    weight = core if (core > 0.5).sum() >= 16 else whole
+    inside = weight > 0.5
+    small, weight = small[inside], weight[inside]
+    step = small.astype(np.int64) >> (8 - _BITS)
+    code = (step[:, 0] << 2 * _BITS) | (step[:, 1] << _BITS) | step[:, 2]
+    _, where = np.unique(code, return_inverse=True)
+    totals = np.bincount(where, weight)
+    colours = [np.bincount(where, weight * small[:, channel]) / totals for channel in range(3)]
+    return np.stack(colours, axis=1), totals.astype(np.float64)
+
+
+def _names(colours: npt.NDArray[np.float64]) -> list[str]:
+    lightness, a, b = colours.T
+    chroma = np.hypot(a, b)
+    hue = np.degrees(np.arctan2(b, a)) % 360
+    return [_name(*triple) for triple in zip(lightness, chroma, hue, strict=True)]
+
+
+def _name(lightness: float, chroma: float, hue: float) -> str:
+    """The everyday name of a colour, by where people draw the lines in CIE LCh (hue in degrees).
+
+    Dark orange is called brown, light red pink, dark blue navy: hue alone names nothing.
+    """
+    if (lightness < 14 and chroma < 25) or (lightness < 25 and chroma < 10):
+        return "black"
+    # Reflections tint dark surfaces, paper is never quite neutral: both ask for more chroma than mid grey.
+    if chroma < (10.5 if lightness < 55 else 8) or (lightness > 90 and chroma < 11):
+        return "white" if lightness >= 80 else "grey" if lightness >= 27 else "black"
+    if hue >= 338 or hue < 18:
+        return "burgundy" if lightness < 36 else "pink" if lightness >= 55 or hue >= 338 else "red"
+    if hue < 48:
+        if lightness < 28:
+            return "burgundy" if hue < 35 and chroma > 18 else "brown"
+        if lightness >= 68:
+            return "pink" if hue < 40 or chroma < 25 else "orange"
+        if chroma < 38:
+            return "brown" if lightness < 60 else "pink"
+        return "orange" if hue >= 39.5 and chroma < 90 and lightness >= 35 else "red"
+    if hue < 75:
+        if chroma >= 55 and lightness >= 45:
+            return "orange"
+        return "brown" if lightness < 66 else "beige" if chroma < 45 else "orange"
+    if hue < 110:
+        if chroma >= 42 and lightness >= 58:
+            return "yellow"
+        return "beige" if lightness >= 64 else "brown" if hue < 92 else "green"
+    if hue < 116 and chroma >= 55 and lightness >= 65:
+        return "yellow"
+    if hue < 168:
+        return "green"
+    if hue < 222:
+        return "teal"
+    if hue < 308:
+        if lightness < 30:
+            return "navy"
+        return "light-blue" if lightness >= 62 else "blue"
+    return "purple"
+
+
+def _ranked(shares: Mapping[str, float]) -> list[ColourShare]:
+    return sorted(
+        (ColourShare(name, share) for name, share in shares.items()), key=lambda colour: -colour.share
+    )
+
+
+def _merge_shades(shares: dict[str, float]) -> None:
+    """Give a shade to its neighbour that has more than twice as much: it is light on the same colour."""
+    for first, second in _NEIGHBOURS:
+        small, large = sorted((first, second), key=lambda name: shares[name])
+        if 0 < 2 * shares[small] < shares[large]:
+            shares[large] += shares.pop(small)

@@ -1,0 +1,123 @@
+"""The vocabulary of tags: every value in both languages, and which ImageNet classes are evidence for it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from engines.protocols import Bilingual
+
+FILE = "vocabulary.toml"
+"""Beside this module. Engines whose answers it shapes name it as their data."""
+
+
+class Term(BaseModel):
+    """A word of the shop in English and Chinese."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    en: str = Field(min_length=1)
+    zh: str = Field(min_length=1)
+
+    @property
+    def text(self) -> Bilingual:
+        return Bilingual(self.en, self.zh)
+
+
+class Attribute(Term):
+    """Something that can be told of a product. ``not_for`` are categories in which it means nothing."""
+
+    not_for: tuple[str, ...] = ()
+
+
+class ProductType(Term):
+    """What a product is. ``article`` is false for English plurals and mass nouns (jeans, bread)."""
+
+    article: bool = True
+    classes: tuple[str, ...] = Field(min_length=1)
+
+
+class Category(Term):
+    """A department of the shop. ``classes`` testify for it without naming a product type."""
+
+    classes: tuple[str, ...] = ()
+    types: dict[str, ProductType]
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """How probable each category and, within each category, each product type is; both by key."""
+
+    categories: Mapping[str, float]
+    types: Mapping[str, Mapping[str, float]]
+
+
+class Vocabulary(BaseModel):
+    """The whole file, checked: known categories, and no key, label or class used twice."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    attributes: dict[str, Attribute]
+    colours: dict[str, Term]
+    categories: dict[str, Category]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        types = [(key, item) for category in self.categories.values() for key, item in category.types.items()]
+        for what, names in {
+            "product type": [key for key, _ in types],
+            "English label of a product type": [item.en for _, item in types],
+            "Chinese label of a product type": [item.zh for _, item in types],
+            "ImageNet class": self.classes(),
+        }.items():
+            twice = [name for name, count in Counter(names).items() if count > 1]
+            if twice:
+                raise ValueError(f"{what} used twice: {', '.join(twice)}")
+        for key, attribute in self.attributes.items():
+            unknown = set(attribute.not_for) - set(self.categories)
+            if unknown:
+                raise ValueError(
+                    f"attribute {key} is not for unknown categories: {', '.join(sorted(unknown))}"
+                )
+        return self
+
+    def classes(self) -> list[str]:
+        """Every ImageNet class that is evidence for something, by name."""
+        return [
+            name
+            for category in self.categories.values()
+            for names in (category.classes, *(item.classes for item in category.types.values()))
+            for name in names
+        ]
+
+    def applies(self, attribute: str, category: str | None) -> bool:
+        """Whether an attribute means something in a category; in an unknown one it may."""
+        return category not in self.attributes[attribute].not_for
+
+    def weigh(self, probabilities: Mapping[str, float]) -> Weighed:
+        """Sum the classes' probabilities: a product type over its classes, a category over all of its own."""
+        types = {
+            key: {
+                name: sum(probabilities.get(c, 0.0) for c in item.classes)
+                for name, item in category.types.items()
+            }
+            for key, category in self.categories.items()
+        }
+        categories = {
+            key: sum(types[key].values()) + sum(probabilities.get(c, 0.0) for c in category.classes)
+            for key, category in self.categories.items()
+        }
+        return Weighed(categories, types)
+
+
+@cache
+def vocabulary() -> Vocabulary:
+    """The vocabulary that comes with the package."""
+    return Vocabulary.model_validate(tomllib.loads(Path(__file__).with_name(FILE).read_text("utf-8")))
