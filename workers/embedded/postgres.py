@@ -26,6 +26,8 @@ from pipeline.errors import ConfigurationError
 from workers.embedded.server import POLL_S, Server
 from workers.leash import spawn
 
+# As in docker-compose.yml: an order must not depend on the host.
+COLLATION = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 _NOBODY = 65534
 _SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 
@@ -155,11 +157,9 @@ class PostgresServer(Server):
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         self._own(fresh)
-        # The same collation as the server image in docker-compose.yml: an order does not depend on the host.
-        options = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         with self.log.open("ab") as log:
             self._process = spawn(
-                [programs / "bin/initdb", "-D", fresh, "-U", "postgres", "--auth=trust", *options],
+                [programs / "bin/initdb", "-D", fresh, "-U", "postgres", "--auth=trust", *COLLATION],
                 user=self._user,
                 env=_environment(),
                 cwd="/",
