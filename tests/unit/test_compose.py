@@ -1,7 +1,7 @@
 """docker-compose.yml and Dockerfile, read by real parsers and held to what production needs.
 
 podman-compose parses, merges, interpolates and translates the file as it does before it starts anything. It
-asks ``podman`` for its version and for what runs; without a container engine, a two-line program answers that.
+asks ``podman`` for its version and for what runs: without a container engine, a short script answers that.
 """
 
 from __future__ import annotations
