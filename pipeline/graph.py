@@ -41,6 +41,7 @@ class StageSpec:
     reads: Callable[[Product, ImageRef | None], Any] | None = None
     presents: Callable[[Any], Mapping[str, Any]] | None = None
     role: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
     effect: bool = False
     queue: str = "vision"
     batch: int = 32

@@ -5,9 +5,10 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
-from pipeline.errors import NotReady, RejectedInput, Transient
+from pipeline.errors import ConfigurationError, NotReady, RejectedInput, Transient
 
 _TRACEBACK_CHARACTERS = 8_000
+_MISCONFIGURED_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,9 @@ class RetryPolicy:
             return Park(error.reason, str(error.args[0]))
         if isinstance(error, NotReady):
             return Snooze(error.after_s * (0.5 + jitter), message)
+        if isinstance(error, ConfigurationError):
+            # The worker is at fault, not the work: it keeps its attempts until somebody mends the worker.
+            return Snooze(_MISCONFIGURED_S * (0.5 + jitter), message)
         trace = "" if isinstance(error, Transient) else _trace(error)
         if attempt >= self.max_attempts:
             reason = "retries-exhausted" if isinstance(error, Transient) else "defect"

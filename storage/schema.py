@@ -128,7 +128,9 @@ class PlanRow(Base):
         Index("plans_open", "product_id", unique=True, postgresql_where=text("verdict IS NULL")),
         Index("plans_product", "product_id"),
         Index("plans_closed", "closed_at"),
-        Index("plans_replay", "replay_id", postgresql_where=text("replay_id IS NOT NULL")),
+        Index(
+            "plans_replay", "replay_id", postgresql_where=text("replay_id IS NOT NULL AND verdict IS NULL")
+        ),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
@@ -274,7 +276,6 @@ class DownloadRow(Base):
 
     url_digest: Mapped[bytes] = mapped_column(primary_key=True)
     digest: Mapped[str] = mapped_column(ForeignKey("assets.digest", ondelete="CASCADE"))
-    revision: Mapped[int]
     etag: Mapped[str | None]
     last_modified: Mapped[str | None]
     fetched_at: Mapped[datetime] = mapped_column(server_default=_NOW)

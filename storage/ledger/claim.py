@@ -83,7 +83,7 @@ UPDATE jobs SET dispatched_at = NULL WHERE id = ANY(:ids) AND state = 'ready' AN
 """)
 _SUBSCRIBER = text("""
 SELECT DISTINCT ON (r.job_id) r.job_id, r.id AS run_id, r.plan_id, r.target, p.product_id, p.source, p.facts,
-    p.id AS product_row, p.live, pl.revision, pl.generation, pl.traceparent, e.event_id
+    p.id AS product_row, p.live, pl.revision, pl.generation, pl.traceparent, pl.cause, e.event_id
 FROM runs r JOIN products p ON p.id = r.product_id JOIN plans pl ON pl.id = r.plan_id
 LEFT JOIN events e ON e.seq = pl.event_seq
 WHERE r.job_id = ANY(:jobs) AND r.state = 'ready' ORDER BY r.job_id, r.plan_id
@@ -139,6 +139,7 @@ class Claimed:
     target: str
     revision: int
     generation: int
+    cause: str
     event_id: str | None
     traceparent: str | None
     inputs: Mapping[str, Sequence[tuple[str, Outcome]]]
@@ -288,6 +289,7 @@ def _with_inputs(
                 target=sub.target,
                 revision=sub.revision,
                 generation=sub.generation,
+                cause=sub.cause,
                 event_id=sub.event_id,
                 traceparent=sub.traceparent,
                 inputs=inputs,

@@ -195,7 +195,6 @@ def upgrade() -> None:
         "downloads",
         sa.Column("url_digest", sa.LargeBinary(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("etag", sa.Text(), nullable=True),
         sa.Column("last_modified", sa.Text(), nullable=True),
         sa.Column("fetched_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -238,7 +237,7 @@ def upgrade() -> None:
         "plans",
         ["replay_id"],
         unique=False,
-        postgresql_where=sa.text("replay_id IS NOT NULL"),
+        postgresql_where=sa.text("replay_id IS NOT NULL AND verdict IS NULL"),
     )
     op.create_table(
         "presentations",
@@ -319,7 +318,11 @@ def downgrade() -> None:
     )
     op.drop_table("replay_items")
     op.drop_table("presentations")
-    op.drop_index("plans_replay", table_name="plans", postgresql_where=sa.text("replay_id IS NOT NULL"))
+    op.drop_index(
+        "plans_replay",
+        table_name="plans",
+        postgresql_where=sa.text("replay_id IS NOT NULL AND verdict IS NULL"),
+    )
     op.drop_index("plans_product", table_name="plans")
     op.drop_index("plans_open", table_name="plans", postgresql_where=sa.text("verdict IS NULL"))
     op.drop_index("plans_closed", table_name="plans")

@@ -1,0 +1,319 @@
+"""The stage decorator, and the single Celery task body that every stage runs in.
+
+A message carries ids. The body claims what it may of them (topped up with other ready work), computes in one
+batch, halves a batch that raises until the culprit stands alone, settles everything in one transaction and
+then announces what follows. Leases, retries, fencing and reuse live here and in the ledger, never in a stage.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+from celery import Celery, Task
+from kombu.exceptions import OperationalError as BrokerError
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from pipeline.crash import crash_point
+from pipeline.errors import ConfigurationError, NotReady, Transient, VitrineError
+from pipeline.events import ImageRef, Product
+from pipeline.graph import Scope, StageSpec
+from pipeline.outcomes import Lane, Outcome
+from storage.ledger import Batch, Claimed, Ledger, Result
+from tasks._runtime import Runtime
+
+_log = structlog.get_logger("vitrine.stage")
+_tracer = trace.get_tracer("vitrine")
+_propagator = TraceContextTextMapPropagator()
+
+# A backfill batch lasts about this long, so that live work never waits behind a long one.
+_BACKFILL_BATCH_S = 1.0
+_SETTLE_PATIENCE_S = 60.0
+_EXIT_HUNG = 70  # EX_SOFTWARE of sysexits.h
+
+O = TypeVar("O", bound=Outcome)  # noqa: E741
+StageFunction = Callable[[Sequence["Item"], Runtime], Sequence[Outcome | VitrineError]]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One job as a stage sees it: the product's facts, the photo it is about, the outcomes it builds on."""
+
+    claimed: Claimed
+    producers: Mapping[type[Outcome], str]
+
+    @property
+    def product(self) -> Product:
+        return self.claimed.product
+
+    @property
+    def image(self) -> ImageRef:
+        assert self.claimed.image is not None, "only image-scope stages have one image"
+        return self.claimed.image
+
+    def one(self, kind: type[O]) -> O:
+        """The outcome of ``kind`` for this photo, or for the product."""
+        [(_, outcome)] = self.claimed.inputs[self.producers[kind]]
+        assert isinstance(outcome, kind)
+        return outcome
+
+    def all(self, kind: type[O]) -> list[tuple[str, O]]:
+        """Every usable outcome of ``kind`` with its photo's id, in the order of the photos."""
+        found = self.claimed.inputs[self.producers[kind]]
+        return [(target, outcome) for target, outcome in found if isinstance(outcome, kind)]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage's specification with its function."""
+
+    spec: StageSpec
+    compute: StageFunction
+
+
+STAGES: dict[str, Stage] = {}
+"""Every stage imported so far; ``load_stages`` fills it."""
+
+
+def stage(
+    *,
+    version: int,
+    scope: Scope,
+    produces: type[Outcome],
+    needs: tuple[type[Outcome], ...] = (),
+    **options: Any,
+) -> Callable[[StageFunction], StageFunction]:
+    """Register the function as the stage of its own name; ``options`` are fields of ``StageSpec``.
+
+    The function takes a list of items and returns as many outcomes in the same order; in the place of an
+    outcome it may return an error of ``pipeline.errors`` for that item alone.
+    """
+
+    def register(compute: StageFunction) -> StageFunction:
+        name = compute.__name__
+        known = STAGES.get(name)
+        if known is not None and known.compute.__module__ != compute.__module__:
+            raise ConfigurationError(f"stage {name!r} is defined in {known.compute.__module__} and {compute.__module__}")
+        spec = StageSpec(name=name, version=version, scope=scope, produces=produces, needs=needs, **options)
+        STAGES[name] = Stage(spec, compute)
+        return compute
+
+    return register
+
+
+def load_stages() -> Mapping[str, Stage]:
+    """Import every stage: a new one is one file in this folder."""
+    import tasks
+
+    for module in pkgutil.iter_modules(tasks.__path__, "tasks."):
+        if not module.name.startswith("tasks._"):
+            importlib.import_module(module.name)
+    return STAGES
+
+
+def broker_queue(queue: str, lane: Lane) -> str:
+    """The name of a lane's queue on the broker."""
+    return f"{queue}.{lane.name.lower()}"
+
+
+def announce(app: Celery, batches: Iterable[Batch]) -> None:
+    """Ring the doorbell for each batch. A broker that is away costs latency only: the relay rings again."""
+    for batch in batches:
+        shown = ", ".join(batch.products[:8]) + (" …" if len(batch.products) > 8 else "")
+        try:
+            app.send_task(
+                f"stage.{batch.stage}",
+                args=[list(batch.jobs), int(batch.lane)],
+                queue=broker_queue(batch.queue, batch.lane),
+                argsrepr=f"({len(batch.jobs)} jobs, {batch.lane.name.lower()})",
+                kwargsrepr=f"products: {shown}",
+                retry=False,
+                ignore_result=True,
+            )
+        except (BrokerError, OSError) as error:
+            _log.warning("broker.away", stage=batch.stage, jobs=len(batch.jobs), error=str(error))
+            return
+
+
+def register_tasks(app: Celery, stages: Mapping[str, Stage], runner: Callable[[], StageRunner]) -> None:
+    """Give ``app`` one task a stage, named ``stage.<name>`` for ever."""
+    for item in stages.values():
+
+        def body(self: Task, jobs: list[int], lane: int, _stage: Stage = item) -> dict[str, int]:
+            return runner().run(_stage, jobs, Lane(lane))
+
+        app.task(name=f"stage.{item.spec.name}", bind=True, ignore_result=True)(body)
+
+
+class StageRunner:
+    """Runs batches of one process: claim, compute, settle, announce."""
+
+    def __init__(self, app: Celery, runtime: Runtime, window: int) -> None:
+        self._app = app
+        self._runtime = runtime
+        self._ledger: Ledger = runtime.ledger
+        self._window = window
+        self._seconds: dict[str, float] = {}
+        self._worker = f"{socket.gethostname()}:{os.getpid()}"
+        self._producers = {s.produces: n for n, s in self._ledger.graph.stages.items()}
+
+    def run(self, stage: Stage, jobs: Sequence[int], lane: Lane) -> dict[str, int]:
+        """Serve one message; returns counts for the operator."""
+        spec = self._ledger.graph.stages[stage.spec.name]
+        claimed, queues = self._ledger.claim(
+            spec, jobs, lane=lane, limit=self._limit(spec, lane), worker=self._worker
+        )
+        counts = {"claimed": len(claimed), "done": 0, "failed": 0, "refused": 0}
+        if claimed:
+            crash_point(f"{spec.name}.claimed")
+            with Lease(self._ledger, spec, claimed):
+                started = time.time()
+                results = self._compute(stage, spec, claimed)
+                crash_point(f"{spec.name}.computed")
+                settled = self._settle(results)
+            crash_point(f"{spec.name}.settled")
+            queues |= settled.queues
+            done = [r for r in results if r.outcome is not None and r.job_id in settled.accepted]
+            counts |= {
+                "done": len(done),
+                "failed": len(results) - len(done) - len(settled.refused),
+                "refused": len(settled.refused),
+            }
+            self._report(spec, claimed, results, counts, started)
+        for queue in sorted(queues):
+            announce(self._app, self._ledger.admit(queue, self._window))
+        return counts
+
+    def _limit(self, spec: StageSpec, lane: Lane) -> int:
+        if lane is Lane.LIVE:
+            return spec.batch
+        seconds = self._seconds.get(spec.name)
+        return 1 if seconds is None else max(1, min(spec.batch, int(_BACKFILL_BATCH_S / max(seconds, 1e-4))))
+
+    def _compute(self, stage: Stage, spec: StageSpec, claimed: Sequence[Claimed]) -> list[Result]:
+        started = time.perf_counter()
+        items = [Item(item, self._producers) for item in claimed]
+        outcomes = compute(stage.compute, items, self._runtime)
+        seconds = (time.perf_counter() - started) / len(items)
+        previous = self._seconds.get(spec.name, seconds)
+        self._seconds[spec.name] = 0.7 * previous + 0.3 * seconds
+        results = []
+        for item, outcome in zip(claimed, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                decision = spec.retry.decide(outcome, item.attempt, random.random())  # noqa: S311 -- jitter
+                results.append(Result(item.job_id, item.token, decision=decision, seconds=seconds))
+            else:
+                results.append(Result(item.job_id, item.token, outcome, seconds=seconds))
+        return results
+
+    def _settle(self, results: Sequence[Result]) -> Any:
+        """Settle, patiently: a database that restarts must not cost finished work."""
+        deadline = time.monotonic() + _SETTLE_PATIENCE_S
+        while True:
+            try:
+                return self._ledger.settle(results)
+            except (OperationalError, InterfaceError) as error:
+                if time.monotonic() > deadline:
+                    raise
+                _log.warning("database.away", error=str(error).splitlines()[0])
+                time.sleep(0.5)
+
+    def _report(
+        self,
+        spec: StageSpec,
+        claimed: Sequence[Claimed],
+        results: Sequence[Result],
+        counts: Mapping[str, int],
+        started: float,
+    ) -> None:
+        ended = time.time()
+        traces = [_span(spec, item, started, ended) for item in claimed]
+        _log.info(
+            f"stage.{spec.name}",
+            **counts,
+            seconds=round(ended - started, 3),
+            runs=[item.run_id for item in claimed],
+            products=[item.product_id for item in claimed],
+            events=[item.event_id for item in claimed],
+            traces=traces,
+        )
+        for item, result in zip(claimed, results, strict=True):
+            if result.decision is not None:
+                _log.warning(
+                    f"stage.{spec.name}.{type(result.decision).__name__.lower()}",
+                    run=item.run_id,
+                    product=item.product_id,
+                    event=item.event_id,
+                    target=item.target,
+                    attempt=item.attempt,
+                    error=result.decision.error[:300],
+                )
+
+
+def compute(
+    function: StageFunction, items: Sequence[Item], runtime: Runtime
+) -> list[Outcome | BaseException]:
+    """The outcomes of ``items``, or errors in their places; a batch that raises is halved."""
+    try:
+        outcomes = list(function(items, runtime))
+        if len(outcomes) != len(items):
+            raise ValueError(f"the stage returned {len(outcomes)} outcomes for {len(items)} items")
+    except (Transient, NotReady, ConfigurationError) as error:
+        # Of the world, not of an item: halving would only ask the same question again.
+        return [error] * len(items)
+    except Exception as error:
+        if len(items) == 1:
+            return [error]
+        half = len(items) // 2
+        return compute(function, items[:half], runtime) + compute(function, items[half:], runtime)
+    return list(outcomes)
+
+
+class Lease:
+    """Keeps the leases of a batch alive from a thread; ends a process that outlives its deadline."""
+
+    def __init__(self, ledger: Ledger, spec: StageSpec, claimed: Sequence[Claimed]) -> None:
+        self._ledger = ledger
+        self._spec = spec
+        self._held = {item.job_id: item.token for item in claimed}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        deadline = time.monotonic() + self._spec.deadline_s
+        while not self._ended.wait(self._spec.lease_s / 3):
+            if time.monotonic() > deadline:
+                # An engine that hangs cannot be interrupted from within; its lease expires behind it.
+                _log.error("stage.hung", stage=self._spec.name, deadline_s=self._spec.deadline_s)
+                os._exit(_EXIT_HUNG)
+            try:
+                self._ledger.renew(self._held, self._spec.lease_s)
+            except (OperationalError, InterfaceError) as error:
+                _log.warning("lease.unrenewed", stage=self._spec.name, error=str(error).splitlines()[0])
+
+
+def _span(spec: StageSpec, item: Claimed, started: float, ended: float) -> str:
+    """Record the stage's part in the event's trace; returns the trace id."""
+    parent = _propagator.extract({"traceparent": item.traceparent}) if item.traceparent else None
+    span = _tracer.start_span(f"stage.{spec.name}", context=parent, start_time=int(started * 1e9))
+    span.set_attributes({"vitrine.product": item.product_id, "vitrine.run": item.run_id})
+    span.end(end_time=int(ended * 1e9))
+    return trace.format_trace_id(span.get_span_context().trace_id)

@@ -1,0 +1,45 @@
+"""Say in one sentence what a photo shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engines.protocols import Captioner, Subject
+from pipeline.graph import Scope
+from pipeline.outcomes import Outcome
+from tasks._runtime import Runtime
+from tasks._stage import Item, stage
+from tasks.cutout import CutOut
+from tasks.photo import Photo
+
+
+class Captioned(Outcome):
+    """One sentence in two languages. Which engine wrote it, or filled it in, is recorded beside it."""
+
+    en: str
+    zh: str
+
+
+def _present(outcome: Captioned) -> Mapping[str, Any]:
+    return {"caption": outcome.model_dump()}
+
+
+@stage(
+    version=1,
+    scope=Scope.IMAGE,
+    produces=Captioned,
+    needs=(CutOut, Photo),
+    role="captioner",
+    presents=_present,
+)
+def caption(items: Sequence[Item], run: Runtime) -> list[Outcome]:
+    """Caption the photos of a batch together."""
+    captioner: Captioner = run.engine("captioner")
+    subjects = [subject(run, item.one(Photo), item.one(CutOut)) for item in items]
+    return [Captioned(en=text.en, zh=text.zh) for text in captioner.caption(subjects)]
+
+
+def subject(run: Runtime, photo: Photo, cutout: CutOut) -> Subject:
+    """A photo with its cut-out's alpha, as engines take it."""
+    return Subject(run.pixels(photo.image), run.alpha(cutout.mask))

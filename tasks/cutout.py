@@ -1,0 +1,102 @@
+"""Cut the product out of its photo, with evidence of how well that went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from engines.protocols import RGB, Alpha, Segmenter
+from pipeline.errors import RejectedInput, VitrineError
+from pipeline.graph import Scope
+from pipeline.outcomes import Blob, Outcome
+from storage.pictures import encode
+from tasks._runtime import Runtime
+from tasks._stage import Item, stage
+from tasks.photo import Photo
+from tasks.screen import Screened
+
+_SOLID = 0.5
+
+
+class CutOut(Outcome):
+    """The product's alpha over the photo, and the cropped RGBA picture of it.
+
+    ``box`` is (left, top, right, bottom) in pixels of the photo. ``coverage`` is the share of the photo that
+    the product takes, ``edge_softness`` the share of half-transparent pixels among those of the product: a
+    good cut-out has a thin soft edge and no haze.
+    """
+
+    mask: Blob
+    picture: Blob
+    box: tuple[int, int, int, int]
+    coverage: float
+    edge_softness: float
+    width: int
+    height: int
+
+    def load_bytes(self) -> int:
+        return self.width * self.height * 4
+
+
+def _present(outcome: CutOut) -> Mapping[str, Any]:
+    return {"cutout": {**outcome.picture.model_dump(), "box": outcome.box, "coverage": outcome.coverage}}
+
+
+@stage(
+    version=1,
+    scope=Scope.IMAGE,
+    produces=CutOut,
+    needs=(Photo, Screened),
+    role="segmenter",
+    presents=_present,
+    batch=8,
+    params={"least_coverage": 0.01, "most_coverage": 0.97},
+)
+def cutout(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
+    """Segment the photos of a batch together, then judge and store each cut-out."""
+    segmenter: Segmenter = run.engine("segmenter")
+    pictures = [run.pixels(item.one(Photo).image) for item in items]
+    outcomes: list[Outcome | VitrineError] = []
+    for picture, alpha in zip(pictures, segmenter.segment(pictures), strict=True):
+        try:
+            outcomes.append(_cut(picture, alpha, run))
+        except RejectedInput as error:
+            outcomes.append(error)
+    return outcomes
+
+
+def _cut(picture: RGB, alpha: Alpha, run: Runtime) -> CutOut:
+    params = run.params("cutout")
+    solid = alpha >= _SOLID
+    coverage = float(solid.mean())
+    if coverage < params["least_coverage"]:
+        raise RejectedInput("no-subject", f"the product covers {coverage:.1%} of the photo: nothing to cut out")
+    if coverage > params["most_coverage"]:
+        raise RejectedInput("no-background", f"the product covers {coverage:.1%} of the photo: no background")
+    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
+    left, top = int(columns[0]), int(rows[0])
+    right, bottom = int(columns[-1]) + 1, int(rows[-1]) + 1
+    soft = (alpha > 0.05) & (alpha < 0.95)
+    height, width = solid.shape
+    crop = (slice(top, bottom), slice(left, right))
+    mask, cut = run.store(
+        [
+            (encode(_grey(alpha), None, "image/png"), "image/png"),
+            (encode(np.ascontiguousarray(picture[crop]), alpha[crop], "image/webp"), "image/webp"),
+        ]
+    )
+    return CutOut(
+        mask=mask,
+        picture=cut,
+        box=(left, top, right, bottom),
+        coverage=round(coverage, 4),
+        edge_softness=round(float(soft.sum() / max(1, (alpha > 0.05).sum())), 4),
+        width=width,
+        height=height,
+    )
+
+
+def _grey(alpha: Alpha) -> RGB:
+    return np.repeat((alpha * 255.0 + 0.5).astype(np.uint8)[..., None], 3, axis=2)

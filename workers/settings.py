@@ -1,0 +1,81 @@
+"""Every setting of a deployment, read from the environment (``VITRINE_…``) in one place."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.errors import ConfigurationError
+
+STACK_FILE = "stack.json"
+
+
+class Settings(BaseSettings):
+    """What differs between deployments. Everything else is decided in the code.
+
+    Without a database URL the embedded stack of ``home`` is used: ``vitrine up`` writes its addresses there.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="VITRINE_", env_nested_delimiter=None, extra="ignore")
+
+    home: Path = Field(default=Path(".vitrine"), description="folder of the embedded stack")
+    database_url: str = Field(default="", description="postgresql+psycopg://user:password@host/database")
+    broker_url: str = Field(default="", description="redis://:password@host:6379/0")
+    assets_url: str = Field(default="", description="file:///folder or s3://bucket/prefix")
+    cache: Path | None = Field(default=None, description="where the model kit is kept; the user's cache by default")
+    file_roots: tuple[Path, ...] = Field(default=(), description="folders that file: URLs of photos may read")
+    allow_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(), description="networks that photos may be fetched from although they are not public"
+    )
+    engines: dict[str, str] = Field(default_factory=dict, description='role to engine, {"captioner": "template"}')
+    params: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description='stage to parameters, {"screen": {"unsafe_from": 0.8}}'
+    )
+    engine_memory_mb: int = Field(default=4096, gt=0, description="what loaded engines of one process may take")
+    window: int = Field(default=256, gt=0, description="jobs announced and not yet begun, a queue")
+    retention_days: int = Field(default=30, gt=0, description="how long plans that were replaced are kept")
+    asset_grace_s: float = Field(default=3600, gt=0, description="how long an unreferenced blob is kept")
+    metrics_port: int = Field(default=0, ge=0, le=65535, description="Prometheus port of the relay; 0 is off")
+    metrics_host: str = Field(default="127.0.0.1", description="address the metrics are served on")
+    flower_host: str = Field(default="127.0.0.1", description="address Flower is served on")
+    flower_port: int = Field(default=5555, ge=0, le=65535)
+    flower_basic_auth: str = Field(default="", description="user:password; needed off loopback")
+    log: Literal["console", "json"] = Field(default="console", description="form of the log lines")
+
+    def connected(self) -> Settings:
+        """These settings with the addresses of a database, a broker and an asset store, or an error."""
+        values: dict[str, str] = {}
+        stack = self.home / STACK_FILE
+        if not (self.database_url and self.broker_url and self.assets_url) and stack.exists():
+            values = json.loads(stack.read_text())
+        merged = self.model_copy(
+            update={
+                name: getattr(self, name) or values.get(name, "")
+                for name in ("database_url", "broker_url", "assets_url")
+            }
+            | {"file_roots": self.file_roots or tuple(Path(p) for p in values.get("file_roots", ()))}
+        )
+        for name in ("database_url", "broker_url", "assets_url"):
+            if not getattr(merged, name):
+                raise ConfigurationError(
+                    f"VITRINE_{name.upper()} is not set and no embedded stack runs in {self.home}: "
+                    "start one with `vitrine up`, or set the variable"
+                )
+        return merged
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"VITRINE_{name.upper()}: {first['msg']}") from None
