@@ -330,13 +330,13 @@ sys.stdin.read() if sys.argv[3:] else None
 
 def run_owner(postgres: Path, valkey: Path, *, pythonpath: str = "") -> subprocess.Popen[str]:
     """A process that starts both servers, prints their process ids and waits."""
+    path = [pythonpath, str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]
     return subprocess.Popen(
         [sys.executable, "-c", OWNER, str(postgres), str(valkey), "wait"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ
-        | {"PYTHONPATH": os.pathsep.join(filter(None, [pythonpath, str(Path(__file__).parents[2])]))},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))},
     )
 
 
