@@ -18,7 +18,7 @@ import trustme
 
 from pipeline.errors import RejectedInput, Transient
 from storage.egress import may_connect
-from storage.fetch import Download, Fetcher, FetchPolicy, NotModified
+from storage.fetch import Download, Fetcher, FetchPolicy, NotModified, _open_beneath
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 Answer = Callable[[socket.socket, bytes], None]
@@ -602,3 +602,11 @@ def test_a_file_is_capped(root: Path) -> None:
     with (root / "sparse").open("wb") as file:
         file.truncate(1 << 40)
     assert rejected((root / "sparse").as_uri(), file_roots=(root,)).reason == "too-large"
+
+
+def test_a_symbolic_link_slipped_in_after_the_check_is_not_followed(root: Path) -> None:
+    (root / "folder").symlink_to(root.parent)
+    (root / "photo").symlink_to(root.parent / "secret")
+    for parts in (("folder", "secret"), ("photo",)):
+        with pytest.raises(OSError, match="Not a directory|Too many levels"):
+            _open_beneath(root, parts)
