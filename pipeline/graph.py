@@ -166,9 +166,7 @@ class StageGraph:
             for target in (images if spec.scope is Scope.IMAGE else [""])
         ]
 
-    def advance(
-        self, product: Product, plan_id: int, runs: Mapping[RunKey, RunView]
-    ) -> list[Attach | Skip]:
+    def advance(self, product: Product, plan_id: int, runs: Mapping[RunKey, RunView]) -> list[Attach | Skip]:
         """What becomes of the waiting runs, given how the others stand.
 
         Idempotent and level-triggered: it looks at states, never at what just happened, so it may be called

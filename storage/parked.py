@@ -58,7 +58,7 @@ class Parked:
         """How many jobs are parked in which stage for which reason."""
         return self._rows(_SUMMARY, {})
 
-    def list(
+    def jobs(
         self,
         jobs: Sequence[int] | None = None,
         stage: str | None = None,

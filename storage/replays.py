@@ -107,7 +107,9 @@ SELECT p.id, p.live, p.facts, p.revision, p.generation, pl.id AS open_plan FROM 
 LEFT JOIN plans pl ON pl.product_id = p.id AND pl.verdict IS NULL
 WHERE p.id = ANY(:ids) ORDER BY p.id FOR UPDATE OF p
 """)
-_ITEMS = text("UPDATE replay_items SET verdict = :verdict WHERE replay_id = :replay AND product_id = ANY(:products)")
+_ITEMS = text(
+    "UPDATE replay_items SET verdict = :verdict WHERE replay_id = :replay AND product_id = ANY(:products)"
+)
 _FINISH = text("""
 UPDATE replays r SET state = 'done', finished_at = now() WHERE id = :replay
   AND NOT EXISTS (SELECT FROM replay_items i WHERE i.replay_id = r.id AND i.verdict = 'pending')
@@ -311,7 +313,9 @@ class Replays:
     def _set(self, replay: int, to: str, of: list[str]) -> None:
         with self._engine.begin() as connection:
             if connection.execute(_SET_STATE, {"replay": replay, "to": to, "of": of}).first() is None:
-                raise RejectedInput("wrong-state", f"replay {replay} is not {' or '.join(of)}: see `vitrine replay list`")
+                raise RejectedInput(
+                    "wrong-state", f"replay {replay} is not {' or '.join(of)}: see `vitrine replay list`"
+                )
             if to == "cancelled":
                 connection.execute(_CANCEL_ITEMS, {"replay": replay})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
@@ -30,7 +30,7 @@ JsonObject = dict[str, Any]
 class Base(DeclarativeBase):
     """Types are spelled once, here: text without length, times with zone, integers of eight bytes."""
 
-    type_annotation_map = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text,
         int: BigInteger,
         float: Double,

@@ -101,7 +101,9 @@ class Timeline:
             found = _find(connection, product, source)
             [row] = connection.execute(LOCK_PRODUCTS, {"ids": [found.id]}).all()
             if not row.live:
-                raise RejectedInput("withdrawn", f"product {product!r} is withdrawn: only a new event brings it back")
+                raise RejectedInput(
+                    "withdrawn", f"product {product!r} is withdrawn: only a new event brings it back"
+                )
             if row.open_plan is not None:
                 connection.execute(_HASTEN, {"plan": row.open_plan})
                 return {spec.queue for spec in self._graph.stages.values()}

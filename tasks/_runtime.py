@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from engines.protocols import RGB, Alpha
 from pipeline.outcomes import Blob
 from storage.assets import Assets
@@ -60,7 +62,7 @@ class Runtime:
     def alpha(self, blob: Blob) -> Alpha:
         """A stored mask as an alpha in [0, 1]."""
         grey = self.pixels(blob)[..., 0]
-        return grey.astype("float32") / 255.0
+        return grey.astype(np.float32) / np.float32(255.0)
 
 
 class PixelCache:

@@ -104,7 +104,9 @@ def stage(
         name = compute.__name__
         known = STAGES.get(name)
         if known is not None and known.compute.__module__ != compute.__module__:
-            raise ConfigurationError(f"stage {name!r} is defined in {known.compute.__module__} and {compute.__module__}")
+            raise ConfigurationError(
+                f"stage {name!r} is defined in {known.compute.__module__} and {compute.__module__}"
+            )
         spec = StageSpec(name=name, version=version, scope=scope, produces=produces, needs=needs, **options)
         STAGES[name] = Stage(spec, compute)
         return compute

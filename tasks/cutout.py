@@ -72,7 +72,9 @@ def _cut(picture: RGB, alpha: Alpha, run: Runtime) -> CutOut:
     solid = alpha >= _SOLID
     coverage = float(solid.mean())
     if coverage < params["least_coverage"]:
-        raise RejectedInput("no-subject", f"the product covers {coverage:.1%} of the photo: nothing to cut out")
+        raise RejectedInput(
+            "no-subject", f"the product covers {coverage:.1%} of the photo: nothing to cut out"
+        )
     if coverage > params["most_coverage"]:
         raise RejectedInput("no-background", f"the product covers {coverage:.1%} of the photo: no background")
     rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
@@ -83,8 +85,8 @@ def _cut(picture: RGB, alpha: Alpha, run: Runtime) -> CutOut:
     crop = (slice(top, bottom), slice(left, right))
     mask, cut = run.store(
         [
-            (encode(_grey(alpha), None, "image/png"), "image/png"),
-            (encode(np.ascontiguousarray(picture[crop]), alpha[crop], "image/webp"), "image/webp"),
+            (encode(_grey(alpha), media_type="image/png"), "image/png"),
+            (encode(np.ascontiguousarray(picture[crop]), alpha[crop], media_type="image/webp"), "image/webp"),
         ]
     )
     return CutOut(

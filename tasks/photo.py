@@ -62,7 +62,7 @@ def _photo(item: Item, run: Runtime) -> Photo:
     data, remember = _bytes(item, run)
     picture = decode(data, max_pixels=params["max_pixels"], long_edge=params["long_edge"])
     media_type = "image/jpeg" if picture.alpha is None else "image/png"
-    normalised = encode(picture.pixels, None, media_type)
+    normalised = encode(picture.pixels, media_type=media_type)
     original, image = run.store([(data, "application/octet-stream"), (normalised, media_type)])
     crash_point("photo.stored")
     if remember is not None:

@@ -24,7 +24,7 @@ def upload(
     event_id: str | None = None,
     source: str = "shop",
     minute: int | None = None,
-    type: str = "product.uploaded.v1",
+    kind: str = "product.uploaded.v1",
     urls: Mapping[str, str] | None = None,
     **data: Any,
 ) -> tuple[Event, bytes]:
@@ -33,7 +33,7 @@ def upload(
         "specversion": "1.0",
         "id": event_id or f"{product}-{revision}",
         "source": source,
-        "type": type,
+        "type": kind,
         "time": (START + timedelta(minutes=revision if minute is None else minute)).isoformat(),
         "data": {
             "product_id": product,
@@ -143,7 +143,9 @@ def specs(*, effect: bool = False, **changes: Any) -> list[StageSpec]:
     return stages
 
 
-def stub_graph(*, effect: bool = False, recipes: Mapping[str, Recipe] | None = None, **changes: Any) -> StageGraph:
+def stub_graph(
+    *, effect: bool = False, recipes: Mapping[str, Recipe] | None = None, **changes: Any
+) -> StageGraph:
     return StageGraph(specs(effect=effect, **changes), recipes or {})
 
 

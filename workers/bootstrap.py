@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 from engines.devices import Device
 from engines.federation import Selection
 from engines.kit import Kit
@@ -21,25 +18,6 @@ from tasks._runtime import Runtime
 from tasks._stage import load_stages
 from workers.settings import Settings
 
-PACKAGES = ("pipeline", "engines", "storage", "tasks", "workers")
-
-
-def guard_layout() -> None:
-    """Refuse to start when a stray ``tasks.py`` or the like shadows one of the five packages.
-
-    ``celery -A`` puts the current folder first on the path, so this happens to people.
-    """
-    homes: dict[str, Path] = {}
-    for name in PACKAGES:
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None or Path(spec.origin).name != "__init__.py":
-            where = spec.origin if spec else "nowhere"
-            raise ConfigurationError(f"the package {name!r} is shadowed by {where}: remove it or run elsewhere")
-        homes[name] = Path(spec.origin).resolve().parent.parent
-    if len(set(homes.values())) > 1:
-        found = ", ".join(f"{name} in {home}" for name, home in homes.items())
-        raise ConfigurationError(f"Vitrine's packages come from different folders ({found}): run elsewhere")
-
 
 def build_kit(settings: Settings) -> Kit:
     """The model kit in the configured cache."""
@@ -53,14 +31,18 @@ def build_graph(settings: Settings) -> StageGraph:
     selection = Selection(settings.engines)
     unknown = sorted(set(settings.params) - set(stages))
     if unknown:
-        raise ConfigurationError(f"VITRINE_PARAMS names stage {unknown[0]!r}; known are {', '.join(sorted(stages))}")
+        raise ConfigurationError(
+            f"VITRINE_PARAMS names stage {unknown[0]!r}; known are {', '.join(sorted(stages))}"
+        )
     recipes = {}
     for name, stage in stages.items():
         params = dict(stage.spec.params) | settings.params.get(name, {})
         extra = sorted(set(params) - set(stage.spec.params))
         if extra:
             known = ", ".join(sorted(stage.spec.params)) or "none"
-            raise ConfigurationError(f"VITRINE_PARAMS: stage {name} has no parameter {extra[0]!r}; known: {known}")
+            raise ConfigurationError(
+                f"VITRINE_PARAMS: stage {name} has no parameter {extra[0]!r}; known: {known}"
+            )
         engine = engines.spec(selection.engine(stage.spec.role)) if stage.spec.role else None
         recipes[name] = Recipe(
             name,

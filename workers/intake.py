@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -134,7 +134,9 @@ class Intake:
     def _accept(self, raws: list[bytes]) -> Receipt:
         events, refused = sort_messages(raws)
         for item in refused:
-            _log.warning("intake.quarantined", event=item.event_id, product=item.product_id, error=str(item.error))
+            _log.warning(
+                "intake.quarantined", event=item.event_id, product=item.product_id, error=str(item.error)
+            )
         while True:
             try:
                 return self._ledger.accept(events, refused)

@@ -47,7 +47,9 @@ class Metrics:
         self._age = Gauge(
             "vitrine_queue_age_seconds", "How long the oldest ready job waits", ["queue", "lane"], registry=r
         )
-        self._parked = Gauge("vitrine_parked_jobs", "Jobs set aside for a person", ["stage", "reason"], registry=r)
+        self._parked = Gauge(
+            "vitrine_parked_jobs", "Jobs set aside for a person", ["stage", "reason"], registry=r
+        )
         self._unplanned = Gauge("vitrine_events_unplanned", "Accepted events not planned yet", registry=r)
         self._seconds = Histogram(
             "vitrine_stage_seconds",

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
-from kombu.exceptions import ChannelError, OperationalError as BrokerError
+from kombu.exceptions import ChannelError
+from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy import text
 from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -108,7 +109,9 @@ class Relay:
             connection.ensure_connection(max_retries=1, timeout=2)
             for lane in Lane:
                 try:
-                    declared = connection.default_channel.queue_declare(broker_queue(queue, lane), passive=True)
+                    declared = connection.default_channel.queue_declare(
+                        broker_queue(queue, lane), passive=True
+                    )
                     total += declared.message_count
                 except ChannelError:
                     continue  # an empty list does not exist on Redis

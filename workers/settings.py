@@ -28,16 +28,22 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", description="postgresql+psycopg://user:password@host/database")
     broker_url: str = Field(default="", description="redis://:password@host:6379/0")
     assets_url: str = Field(default="", description="file:///folder or s3://bucket/prefix")
-    cache: Path | None = Field(default=None, description="where the model kit is kept; the user's cache by default")
+    cache: Path | None = Field(
+        default=None, description="where the model kit is kept; the user's cache by default"
+    )
     file_roots: tuple[Path, ...] = Field(default=(), description="folders that file: URLs of photos may read")
     allow_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(), description="networks that photos may be fetched from although they are not public"
     )
-    engines: dict[str, str] = Field(default_factory=dict, description='role to engine, {"captioner": "template"}')
+    engines: dict[str, str] = Field(
+        default_factory=dict, description='role to engine, {"captioner": "template"}'
+    )
     params: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description='stage to parameters, {"screen": {"unsafe_from": 0.8}}'
     )
-    engine_memory_mb: int = Field(default=4096, gt=0, description="what loaded engines of one process may take")
+    engine_memory_mb: int = Field(
+        default=4096, gt=0, description="what loaded engines of one process may take"
+    )
     window: int = Field(default=256, gt=0, description="jobs announced and not yet begun, a queue")
     retention_days: int = Field(default=30, gt=0, description="how long plans that were replaced are kept")
     asset_grace_s: float = Field(default=3600, gt=0, description="how long an unreferenced blob is kept")

@@ -59,9 +59,11 @@ class Stack(AbstractContextManager["Stack"]):
 
     def _start(self) -> None:
         self._say("starting Postgres")
-        postgres = self._exits.enter_context(PostgresServer(self.home / "postgres"))
+        postgres = PostgresServer(self.home / "postgres")
+        self._exits.enter_context(postgres)
         self._say("starting Valkey")
-        valkey = self._exits.enter_context(ValkeyServer(self.home / "valkey"))
+        valkey = ValkeyServer(self.home / "valkey")
+        self._exits.enter_context(valkey)
         database = postgres.create_database("vitrine")
         engine = open_database(database)
         upgrade(engine)

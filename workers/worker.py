@@ -6,46 +6,50 @@ that dies is replaced by the pool, and one that hangs past its deadline ends its
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from celery import Celery, signals
 
 from pipeline.outcomes import Lane
-from tasks._stage import StageRunner, broker_queue, load_stages, register_tasks
+from tasks._runtime import Runtime
+from tasks._stage import Stage, StageRunner, broker_queue, register_tasks
 from workers.app import make_app
-from workers.bootstrap import build_runtime
-from workers.settings import Settings
 from workers.telemetry import configure_logging, configure_tracing
 
 
-def make_worker_app(settings: Settings, concurrency: int) -> Celery:
-    """The application with every stage as a task; runtimes are built in the children."""
-    app = make_app(settings.broker_url)
+def make_worker_app(
+    broker_url: str,
+    stages: Mapping[str, Stage],
+    runtime: Callable[[], Runtime],
+    *,
+    window: int,
+    log: Literal["console", "json"] = "console",
+) -> Celery:
+    """The application with every stage as a task; ``runtime`` is called once in each child."""
+    app = make_app(broker_url)
     runners: list[StageRunner] = []
 
     def runner() -> StageRunner:
         if not runners:
-            threads = max(1, (os.cpu_count() or 1) // concurrency)
-            runners.append(StageRunner(app, build_runtime(settings, threads), settings.window))
+            runners.append(StageRunner(app, runtime(), window))
         return runners[0]
 
-    @signals.worker_process_init.connect(weak=False)
-    def _start(**_: object) -> None:
+    def start(**_: object) -> None:
         configure_tracing()
         runner()
 
-    @signals.setup_logging.connect(weak=False)
-    def _logging(**_: object) -> None:
-        configure_logging(settings.log)
+    def set_up_logging(**_: object) -> None:
+        configure_logging(log)
 
-    register_tasks(app, load_stages(), runner)
+    signals.worker_process_init.connect(start, weak=False)
+    signals.setup_logging.connect(set_up_logging, weak=False)
+    register_tasks(app, stages, runner)
     return app
 
 
-def run_worker(settings: Settings, queues: Sequence[str], concurrency: int, name: str) -> None:
+def run_worker(app: Celery, queues: Sequence[str], concurrency: int, name: str) -> None:
     """Serve both lanes of ``queues`` until a signal ends the process; live queues come first."""
-    app = make_worker_app(settings, concurrency)
     names = [broker_queue(queue, lane) for lane in Lane for queue in queues]
     app.worker_main(
         [

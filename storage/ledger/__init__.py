@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 
+from pipeline.errors import ContractError
 from pipeline.events import Event
 from pipeline.graph import StageGraph, StageSpec
 from pipeline.outcomes import Blob, Lane
@@ -41,8 +42,25 @@ class Ledger:
         self.graph = graph
 
     def accept(self, events: Sequence[tuple[Event, bytes]], refused: Sequence[Refused] = ()) -> Receipt:
-        """Record a batch of events; returned means committed."""
-        return self._transact(lambda c: accept(c, events, refused))
+        """Record a batch of events; returned means committed.
+
+        What Postgres cannot store (its JSON is stricter than the parser's in fields that we drop) is found by
+        halving and quarantined, so that it takes no neighbour along.
+        """
+        try:
+            return self._transact(lambda c: accept(c, events, refused))
+        except DataError as error:
+            if len(events) == 1:
+                [(event, raw)] = events
+                why = ContractError("not-storable", str(error.orig).splitlines()[0])
+                return self.accept([], [*refused, Refused(raw, why, event.source, event.id, event.product_id)])
+            half = len(events) // 2
+            first, second = self.accept(events[:half], refused), self.accept(events[half:])
+            return Receipt(
+                first.accepted + second.accepted,
+                first.duplicates + second.duplicates,
+                first.quarantined + second.quarantined,
+            )
 
     def plan(self, limit: int = 500) -> tuple[int, set[str]]:
         """Plan accepted events; returns how many were planned and the queues that got work."""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import Connection as Driver
+import psycopg
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DataError
 
 from pipeline.errors import ContractError
 from pipeline.events import Event
@@ -69,12 +70,15 @@ def accept(
     quarantine = list(refused)
     if events:
         driver = connection.connection.driver_connection
-        assert isinstance(driver, Driver)
-        with driver.cursor() as cursor:
-            cursor.execute(INCOMING)
-            copy_in(cursor, events)
-            cursor.execute(INSERT)
-            inserted = cursor.rowcount
+        assert isinstance(driver, psycopg.Connection)
+        try:
+            with driver.cursor() as cursor:
+                cursor.execute(INCOMING)
+                copy_in(cursor, events)
+                cursor.execute(INSERT)
+                inserted = cursor.rowcount
+        except psycopg.DataError as error:
+            raise DataError(COPY, None, error) from error
         if inserted < len(events):
             quarantine += _conflicting(connection, events)
     for item in quarantine:

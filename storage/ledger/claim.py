@@ -162,9 +162,7 @@ def admit(connection: Connection, graph: StageGraph, queue: str, window: int) ->
     return batches
 
 
-def _admit_lane(
-    connection: Connection, graph: StageGraph, queue: str, lane: Lane, limit: int
-) -> list[Batch]:
+def _admit_lane(connection: Connection, graph: StageGraph, queue: str, lane: Lane, limit: int) -> list[Batch]:
     if limit <= 0:
         return []
     rows = connection.execute(_ADMIT, {"queue": queue, "lane": int(lane), "limit": limit}).all()
@@ -300,7 +298,5 @@ def _with_inputs(
 
 def renew(connection: Connection, held: Mapping[int, int], lease_s: float) -> set[int]:
     """Extend the leases of ``held`` (job id → token); returns the ids still ours."""
-    rows = connection.execute(
-        _RENEW, {"ids": list(held), "tokens": list(held.values()), "lease_s": lease_s}
-    )
+    rows = connection.execute(_RENEW, {"ids": list(held), "tokens": list(held.values()), "lease_s": lease_s})
     return set(rows.scalars())

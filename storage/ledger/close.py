@@ -55,7 +55,9 @@ def close_plans(connection: Connection, graph: StageGraph, plans: Mapping[int, P
     """Close those of ``plans`` that are finished."""
     verdicts: dict[int, Verdict] = {}
     for plan in plans.values():
-        verdict = Verdict.DONE if plan.cause == "withdrawal" and not plan.runs else verdict_of(plan.runs.values())
+        verdict = (
+            Verdict.DONE if plan.cause == "withdrawal" and not plan.runs else verdict_of(plan.runs.values())
+        )
         if verdict is not None:
             verdicts[plan.id] = verdict
     if not verdicts:

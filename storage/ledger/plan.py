@@ -143,7 +143,9 @@ def plan_events(connection: Connection, graph: StageGraph, limit: int) -> tuple[
     if leaving:
         queues |= retract(connection, graph, [(p.id, p.source, p.product_id) for p, _ in leaving])
         leaving_plans = [
-            NewPlan(p.id, f.standing.revision, p.generation + 1, None, *f.leaves) for p, f in leaving if f.leaves
+            NewPlan(p.id, f.standing.revision, p.generation + 1, None, *f.leaves)
+            for p, f in leaving
+            if f.leaves
         ]
         made = make_plans(connection, graph, leaving_plans, Purpose("withdrawal", Lane.LIVE))
         plans |= {plan.event_seq: made[plan.product_row] for plan in leaving_plans if plan.event_seq}

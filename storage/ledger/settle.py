@@ -138,7 +138,8 @@ def catch_up(connection: Connection, graph: StageGraph, products: Sequence[int])
     rows = sorted(products)
     connection.execute(LOCK_PRODUCTS, {"ids": rows})
     jobs = connection.execute(
-        text("SELECT DISTINCT job_id FROM runs WHERE product_id = ANY(:ids) AND state = 'ready'"), {"ids": rows}
+        text("SELECT DISTINCT job_id FROM runs WHERE product_id = ANY(:ids) AND state = 'ready'"),
+        {"ids": rows},
     ).scalars()
     runs = connection.execute(_SETTLE, {"jobs": list(jobs), "products": rows}).scalars().all()
     return advance(connection, graph, rows, runs)

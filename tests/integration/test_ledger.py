@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from pipeline.events import parse_event
 from pipeline.outcomes import Lane
 from pipeline.retry import Park, Retry, Snooze
 from storage.ledger import Ledger, Result
@@ -63,6 +64,17 @@ def test_duplicate_changes_nothing_and_a_reused_id_is_quarantined(ledger: Ledger
     assert one(ledger, "SELECT reason, event_id FROM quarantine") == ("id-reused", "p1-1")
     ledger.plan()
     assert work(ledger) == 3
+
+
+@pytest.mark.parametrize("hostile", [b'"x": 1e999999', b'"x": "\\ud800"'])
+def test_what_postgres_cannot_store_is_quarantined_alone(ledger: Ledger, hostile: bytes) -> None:
+    _, raw = upload("bad")
+    raw = raw.replace(b'"title"', hostile + b', "title"')
+    events = [upload(f"p{n}") for n in range(5)]
+    events.insert(2, (parse_event(raw), raw))
+    receipt = ledger.accept(events)
+    assert (receipt.accepted, receipt.quarantined) == (5, 1)
+    assert one(ledger, "SELECT reason, event_id FROM quarantine") == ("not-storable", "bad-1")
 
 
 def test_same_photo_under_two_products_is_computed_once(ledger: Ledger) -> None:
@@ -141,7 +153,9 @@ def test_lost_lease_is_fenced_off(ledger: Ledger) -> None:
 
 def expire(ledger: Ledger) -> None:
     with ledger.engine.begin() as connection:
-        connection.execute(text("UPDATE jobs SET lease_until = now() - interval '1 s' WHERE state = 'running'"))
+        connection.execute(
+            text("UPDATE jobs SET lease_until = now() - interval '1 s' WHERE state = 'running'")
+        )
 
 
 def test_deaths_alone_park_and_neighbours_live(ledger: Ledger) -> None:
@@ -257,7 +271,7 @@ def test_product_without_photo_is_rejected_and_clears_what_was_served(ledger: Le
     ledger.accept([upload(images=("a", "b"))])
     ledger.plan()
     work(ledger)
-    ledger.accept([upload(revision=2, images=("b",), type="product.updated.v1")])
+    ledger.accept([upload(revision=2, images=("b",), kind="product.updated.v1")])
     ledger.plan()
     assert set(one(ledger, "SELECT fields FROM presentations")) == {"seen/b"}
     work(ledger)
