@@ -45,6 +45,10 @@ _TEMPORARY = ".tmp"
 _RETRY: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 
 
+_runs_in: int | None = None
+"""The process whose threads obstore works with; they do not survive a fork."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
     """A blob found in the store. ``size`` is in bytes, ``modified`` is the store's own clock, with a zone."""
@@ -56,7 +60,9 @@ class StoredBlob:
 
 
 class Assets:
-    """Blobs under the SHA-256 of their bytes. One instance may be shared by threads, not across a fork.
+    """Blobs under the SHA-256 of their bytes. One instance may be shared by threads.
+
+    A process forked after any instance was used may use none: it raises ``ConfigurationError`` there.
 
     ``url`` is one of
 
@@ -226,6 +232,14 @@ class Assets:
 
     @contextmanager
     def _failing_as_transient(self, doing: str) -> Iterator[None]:
+        global _runs_in
+        _runs_in = _runs_in or os.getpid()
+        if _runs_in != os.getpid():
+            # obstore would wait forever for threads that stayed in the parent.
+            raise ConfigurationError(
+                f"the asset store {self.url} was used before this process was forked; "
+                "use a threads or solo pool, or touch no asset before the fork"
+            )
         try:
             yield
         except (OSError, BaseError) as error:

@@ -284,6 +284,24 @@ def test_a_full_disk_is_transient_and_heals(tmp_path: Path) -> None:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
+def test_a_fork_after_use_is_an_error_and_before_use_is_fine(tmp_path: Path) -> None:
+    body = (
+        "from pipeline.errors import ConfigurationError\n"
+        "def in_child():\n"
+        "    child = os.fork()\n"
+        "    if child: return os.waitpid(child, 0)\n"
+        "    try: print(assets.put(b'photo', 'image/jpeg').size, flush=True)\n"
+        "    except ConfigurationError as error: print(error, flush=True)\n"
+        "    os._exit(0)\n"
+        "in_child()\n"
+        "assets.put(b'photo', 'image/jpeg')\n"
+        "in_child()\n"
+    )
+    before, after = run_in_child(tmp_path, body).stdout.splitlines()
+    assert before == "5"
+    assert "threads or solo pool" in after
+
+
 def test_a_write_is_synced_before_its_rename_and_its_folders_after(
     local: Assets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
