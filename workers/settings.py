@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pipeline.errors import ConfigurationError
 
 STACK_FILE = "stack.json"
+ADDRESSES = ("database_url", "broker_url", "assets_url")
 
 
 class Settings(BaseSettings):
@@ -54,20 +55,21 @@ class Settings(BaseSettings):
     flower_basic_auth: str = Field(default="", description="user:password; needed off loopback")
     log: Literal["console", "json"] = Field(default="console", description="form of the log lines")
 
-    def connected(self) -> Settings:
-        """These settings with the addresses of a database, a broker and an asset store, or an error."""
+    def connected(self, *needed: str) -> Settings:
+        """These settings with the addresses of a database, a broker and an asset store, or an error.
+
+        ``needed`` names those of ``ADDRESSES`` that must be there, all by default: a publisher needs the
+        broker's only.
+        """
         values: dict[str, str] = {}
         stack = self.home / STACK_FILE
         if not (self.database_url and self.broker_url and self.assets_url) and stack.exists():
             values = json.loads(stack.read_text())
         merged = self.model_copy(
-            update={
-                name: getattr(self, name) or values.get(name, "")
-                for name in ("database_url", "broker_url", "assets_url")
-            }
+            update={name: getattr(self, name) or values.get(name, "") for name in ADDRESSES}
             | {"file_roots": self.file_roots or tuple(Path(p) for p in values.get("file_roots", ()))}
         )
-        for name in ("database_url", "broker_url", "assets_url"):
+        for name in needed or ADDRESSES:
             if not getattr(merged, name):
                 raise ConfigurationError(
                     f"VITRINE_{name.upper()} is not set and no embedded stack runs in {self.home}: "
