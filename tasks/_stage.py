@@ -256,7 +256,7 @@ class StageRunner:
                     f"stage.{spec.name}.{type(result.decision).__name__.lower()}",
                     run=item.run_id,
                     product=item.product_id,
-                    event=item.event_id,
+                    event_id=item.event_id,
                     target=item.target,
                     attempt=item.attempt,
                     error=result.decision.error[:300],

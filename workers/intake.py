@@ -135,7 +135,7 @@ class Intake:
         events, refused = sort_messages(raws)
         for item in refused:
             _log.warning(
-                "intake.quarantined", event=item.event_id, product=item.product_id, error=str(item.error)
+                "intake.quarantined", event_id=item.event_id, product=item.product_id, error=str(item.error)
             )
         while True:
             try:
