@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from engines.cutouts import shows_subject
 from engines.protocols import RGB, Alpha, Subject
 
 _SIDE = 128
@@ -17,6 +18,9 @@ _SIDE = 128
 
 _BITS = 5
 """Bits a channel when equal colours are counted together; a bin is about 2 ΔE wide."""
+
+_LEAST_CORE = 16
+"""Pixels inside the rim, under which a thin product's rim counts too."""
 
 _NEIGHBOURS = (
     ("black", "grey"),
@@ -41,6 +45,8 @@ class ColourShare:
 
 def palette(subject: Subject) -> list[ColourShare]:
     """The product's colours, largest first; shares sum to 1. Empty where the cut-out shows nothing."""
+    if not shows_subject(subject.alpha):
+        return []
     colours, weights = _count(subject.picture, subject.alpha)
     shares: defaultdict[str, float] = defaultdict(float)
     for name, weight in zip(_names(lab(colours)), weights, strict=True):
@@ -83,10 +89,9 @@ def _count(picture: RGB, alpha: Alpha) -> tuple[npt.NDArray[np.float64], npt.NDA
     small = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX), np.float64).reshape(-1, 3)
     cover = Image.fromarray((alpha * 255).astype(np.uint8)).resize(size, Image.Resampling.BOX)
     # At the rim of a cut-out the background shines through: it counts only where there is nothing else.
-    core = np.asarray(cover.filter(ImageFilter.MinFilter(3)), np.float64).reshape(-1) / 255
-    whole = np.asarray(cover, np.float64).reshape(-1) / 255
-    weight = core if (core > 0.5).sum() >= 16 else whole
-    inside = weight > 0.5
+    core = np.asarray(cover.filter(ImageFilter.MinFilter(3))).reshape(-1) > 0.9 * 255
+    weight = np.asarray(cover, np.float64).reshape(-1) / 255
+    inside = core if core.sum() >= _LEAST_CORE else weight > 0.5
     small, weight = small[inside], weight[inside]
     step = small.astype(np.int64) >> (8 - _BITS)
     code = (step[:, 0] << 2 * _BITS) | (step[:, 1] << _BITS) | step[:, 2]
@@ -153,6 +158,6 @@ def _ranked(shares: Mapping[str, float]) -> list[ColourShare]:
 def _merge_shades(shares: dict[str, float]) -> None:
     """Give a shade to its neighbour that has more than twice as much: it is light on the same colour."""
     for first, second in _NEIGHBOURS:
-        small, large = sorted((first, second), key=lambda name: shares[name])
-        if 0 < 2 * shares[small] < shares[large]:
+        small, large = sorted((first, second), key=lambda name: shares.get(name, 0.0))
+        if small in shares and 2 * shares[small] < shares[large]:
             shares[large] += shares.pop(small)

@@ -26,7 +26,7 @@ _SURE = 0.5
     artifacts=("u2netp",),
     licence="Apache-2.0",
     batch=16,
-    memory_mb=250,
+    memory_mb=300,
 )
 class U2NetpSegmenter:
     """Cuts the salient object out of its background; the alpha is sharp to 1/320 of the picture's sides."""

@@ -1,0 +1,213 @@
+"""The contract of every engine of the kit, over the real models and real photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engines.adapters.template_captioner import _article
+from engines.cutouts import shows_subject
+from engines.devices import Device
+from engines.kit import Kit
+from engines.protocols import RGB, Bilingual, CatalogFacts, Subject, Tag
+from engines.registry import Engines, load_adapters
+
+UNTOLD = Bilingual("A product photo.", "一张商品照片。")
+GARMENTS = ["pants/1_front", "pants/1_back", "shirts/3_front", "jackets/3_front"]
+
+
+@pytest.fixture(scope="module")
+def kit() -> Kit:
+    kit = Kit()
+    models = {name for item in load_adapters().values() for name in item.artifacts}
+    kit.fetch([*sorted(models), "photos-openvto"])
+    return kit
+
+
+@pytest.fixture(scope="module")
+def engines(kit: Kit) -> Engines:
+    return Engines(kit, Device.choose(threads=2))
+
+
+@pytest.fixture(scope="module")
+def photos(kit: Kit) -> dict[str, RGB]:
+    root = kit.path("photos-openvto") / "clothes"
+    return {name: read(root / f"{name}.jpg") for name in GARMENTS}
+
+
+@pytest.fixture(scope="module")
+def subjects(engines: Engines, photos: dict[str, RGB]) -> dict[str, Subject]:
+    alphas = engines.get("u2netp").segment(list(photos.values()))
+    return {name: Subject(photos[name], alpha) for name, alpha in zip(photos, alphas, strict=True)}
+
+
+def read(path: Path) -> RGB:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB").resize((512, 512)))
+
+
+def odd_pictures() -> list[RGB]:
+    """What a catalog sends one day: blank, tiny, and extremely long pictures."""
+    noise = np.random.default_rng(7).integers(0, 256, (40, 30, 3), np.uint8)
+    shapes = [(1, 1), (1, 3000), (3000, 1), (2, 500)]
+    blanks = [np.full((50, 70, 3), level, np.uint8) for level in (0, 127, 255)]
+    return [noise, *blanks, *(np.full((*shape, 3), 90, np.uint8) for shape in shapes)]
+
+
+def whole(picture: RGB) -> Subject:
+    return Subject(picture, np.ones(picture.shape[:2], np.float32))
+
+
+RUNS: dict[str, Callable[[Any, Sequence[RGB]], list[Any]]] = {
+    "u2netp": lambda engine, pictures: engine.segment(pictures),
+    "open_nsfw": lambda engine, pictures: engine.unsafe(pictures),
+    "efficientnet_lite2": lambda engine, pictures: engine.classify(pictures),
+    "template": lambda engine, pictures: engine.caption([whole(one) for one in pictures]),
+    "imagenet_vocabulary": lambda engine, pictures: engine.tag(
+        [([whole(one)], CatalogFacts()) for one in pictures]
+    ),
+}
+
+
+def test_every_engine_is_under_contract() -> None:
+    assert set(RUNS) == set(load_adapters())
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_list_in_is_a_list_of_the_same_length_out(name: str, engines: Engines) -> None:
+    engine, pictures = engines.get(name), odd_pictures()
+    assert len(RUNS[name](engine, pictures)) == len(pictures)
+    assert RUNS[name](engine, []) == []
+
+
+def comparable(answer: Any) -> Any:
+    """An answer as names and numbers."""
+    if isinstance(answer, np.ndarray):
+        return answer.ravel()[:: max(1, answer.size // 1000)]
+    if isinstance(answer, list) and answer and isinstance(answer[0], Tag):
+        return {(tag.attribute, tag.value): tag.confidence for tag in answer}
+    if isinstance(answer, list):
+        return {label.name: label.confidence for label in answer if label.confidence > 0.01}
+    return answer
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_batch_of_eight_equals_eight_batches_of_one(
+    name: str, engines: Engines, photos: dict[str, RGB]
+) -> None:
+    engine, run = engines.get(name), RUNS[name]
+    pictures = [*photos.values(), *(np.ascontiguousarray(one[:, ::-1]) for one in photos.values())]
+    together, alone = run(engine, pictures), [run(engine, [one])[0] for one in pictures]
+    for left, right in zip(together, alone, strict=True):
+        if isinstance(left, Bilingual):
+            assert left == right
+        else:
+            assert comparable(left) == pytest.approx(comparable(right), abs=1e-3)
+
+
+def test_alphas_fit_their_pictures(engines: Engines) -> None:
+    pictures = odd_pictures()
+    for picture, alpha in zip(pictures, engines.get("u2netp").segment(pictures), strict=True):
+        assert alpha.shape == picture.shape[:2]
+        assert alpha.dtype == np.float32
+        assert alpha.min() >= 0
+        assert alpha.max() <= 1
+
+
+def test_a_garment_is_cut_out_of_its_background(subjects: dict[str, Subject]) -> None:
+    for subject in subjects.values():
+        alpha = subject.alpha
+        assert shows_subject(alpha)
+        assert alpha[200:300, 180:330].mean() > 0.7
+        edge = np.concatenate(
+            [alpha[:4].ravel(), alpha[-4:].ravel(), alpha[:, :4].ravel(), alpha[:, -4:].ravel()]
+        )
+        assert edge.max() < 0.1
+
+
+def test_a_blank_picture_has_no_subject(engines: Engines) -> None:
+    blank = np.full((300, 300, 3), 127, np.uint8)
+    (alpha,) = engines.get("u2netp").segment([blank])
+    assert not shows_subject(alpha)
+
+
+def test_garments_are_safe_to_show(engines: Engines, photos: dict[str, RGB]) -> None:
+    for score in engines.get("open_nsfw").unsafe(list(photos.values())):
+        assert 0 <= score < 0.2
+
+
+def test_labels_come_best_first_and_name_the_jeans(engines: Engines, photos: dict[str, RGB]) -> None:
+    (labels,) = engines.get("efficientnet_lite2").classify([photos["pants/1_front"]])
+    confidences = [label.confidence for label in labels]
+    assert labels[0].name == "jeans"
+    assert confidences == sorted(confidences, reverse=True)
+    assert 0.9 < sum(confidences) <= 1.0001
+    assert len({label.name for label in labels}) == len(labels)
+
+
+def test_captions_say_what_is_seen_in_both_languages(engines: Engines, subjects: dict[str, Subject]) -> None:
+    wanted = ["pants/1_front", "shirts/3_front", "jackets/3_front"]
+    assert engines.get("template").caption([subjects[name] for name in wanted]) == [
+        Bilingual("A photo of navy jeans.", "一张藏青色的牛仔裤照片。"),
+        Bilingual("A photo of a white T-shirt.", "一张白色的T恤照片。"),
+        Bilingual("A photo of a grey sweatshirt.", "一张灰色的卫衣照片。"),
+    ]
+
+
+def test_a_caption_abstains_when_nothing_is_recognised(engines: Engines) -> None:
+    blank = np.full((300, 300, 3), 127, np.uint8)
+    assert engines.get("template").caption([whole(blank)]) == [UNTOLD]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "article"),
+    [
+        ("red sofa", "a "),
+        ("orange tent", "an "),
+        ("unicycle", "a "),
+        ("hourglass", "an "),
+        ("umbrella", "an "),
+    ],
+)
+def test_the_article_follows_the_sound(phrase: str, article: str) -> None:
+    assert _article(phrase) == article
+
+
+def tags_of(engines: Engines, *products: list[Subject]) -> list[dict[tuple[str, str], Tag]]:
+    answers = engines.get("imagenet_vocabulary").tag([(product, CatalogFacts()) for product in products])
+    return [{(tag.attribute, tag.value): tag for tag in tags} for tags in answers]
+
+
+def test_tags_carry_confidence_and_evidence(engines: Engines, subjects: dict[str, Subject]) -> None:
+    (tags,) = tags_of(engines, [subjects["pants/1_front"]])
+    assert {("category", "clothing"), ("product_type", "jeans"), ("colour", "navy")} <= tags.keys()
+    assert "jeans 0." in tags["product_type", "jeans"].evidence
+    assert tags["product_type", "jeans"].text == Bilingual("jeans", "牛仔裤")
+    assert "of the cut-out's pixels in 1 photo" in tags["colour", "navy"].evidence
+    assert all(0 < tag.confidence <= 1 for tag in tags.values())
+
+
+def test_photos_of_one_product_are_heard_together(engines: Engines, subjects: dict[str, Subject]) -> None:
+    front, shirt = subjects["pants/1_front"], subjects["shirts/3_front"]
+    one, other, both, reverse = tags_of(engines, [front], [shirt], [front, shirt], [shirt, front])
+    jeans = ("product_type", "jeans")
+    assert comparable(list(both.values())) == pytest.approx(comparable(list(reverse.values())), abs=1e-3)
+    # Neither photo has the last word: the jeans' support is halved, and both colours are there.
+    assert one[jeans].confidence > 0.8
+    assert jeans not in other
+    clothing = ("category", "clothing")
+    mean = (one[clothing].confidence + other[clothing].confidence) / 2
+    assert both[clothing].confidence == pytest.approx(mean, abs=0.01)
+    assert {("colour", "navy"), ("colour", "white")} <= both.keys()
+    assert both["colour", "white"].confidence == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_blank_photo_and_a_product_without_photos_get_no_product_tags(engines: Engines) -> None:
+    blank = np.full((300, 300, 3), 127, np.uint8)
+    empty = Subject(blank, np.zeros((300, 300), np.float32))
+    assert tags_of(engines, [empty], []) == [{}, {}]

@@ -1,0 +1,139 @@
+"""Colour names on painted swatches, at soft edges, in shade, and over several photos."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from engines.colours import ColourShare, lab, mean_palette, palette
+from engines.protocols import RGB, Alpha, Subject
+from engines.vocabulary import vocabulary
+
+
+def painted(*colours: tuple[int, int, int], side: int = 60) -> RGB:
+    """Vertical stripes of equal width."""
+    stripes = [np.full((side, side // len(colours), 3), colour, np.uint8) for colour in colours]
+    return np.concatenate(stripes, axis=1)
+
+
+def whole(picture: RGB) -> Alpha:
+    return np.ones(picture.shape[:2], np.float32)
+
+
+def names(picture: RGB, alpha: Alpha | None = None) -> list[str]:
+    return [colour.name for colour in palette(Subject(picture, whole(picture) if alpha is None else alpha))]
+
+
+@pytest.mark.parametrize(
+    ("name", "colour"),
+    [
+        ("black", (10, 10, 10)),
+        ("black", (40, 40, 42)),
+        ("grey", (90, 90, 90)),
+        ("grey", (128, 128, 128)),
+        ("grey", (180, 180, 182)),
+        ("white", (225, 225, 225)),
+        ("white", (255, 255, 255)),
+        ("white", (250, 248, 242)),
+        ("red", (255, 0, 0)),
+        ("red", (200, 30, 40)),
+        ("orange", (255, 140, 0)),
+        ("orange", (215, 100, 50)),
+        ("yellow", (255, 225, 0)),
+        ("yellow", (230, 180, 30)),
+        ("green", (0, 128, 0)),
+        ("green", (110, 200, 60)),
+        ("green", (30, 70, 40)),
+        ("teal", (0, 128, 128)),
+        ("blue", (0, 0, 255)),
+        ("blue", (40, 90, 190)),
+        ("light-blue", (160, 195, 235)),
+        ("navy", (0, 0, 128)),
+        ("navy", (30, 40, 70)),
+        ("purple", (128, 0, 128)),
+        ("purple", (110, 70, 160)),
+        ("pink", (255, 182, 193)),
+        ("pink", (255, 105, 180)),
+        ("brown", (110, 65, 35)),
+        ("brown", (160, 105, 65)),
+        ("beige", (225, 205, 170)),
+        ("burgundy", (100, 10, 35)),
+    ],
+)
+def test_names_a_swatch(name: str, colour: tuple[int, int, int]) -> None:
+    assert names(painted(colour)) == [name]
+
+
+def test_every_colour_has_words_and_every_word_a_colour() -> None:
+    levels = np.arange(0, 256, 15)
+    swatches = np.array(list(itertools.product(levels, repeat=3)), np.uint8)
+    seen = {names(np.tile(colour, (8, 8, 1)))[0] for colour in swatches}
+    assert seen == set(vocabulary().colours)
+
+
+def test_lab_of_known_colours() -> None:
+    # Reference values for D65, as in Lindbloom's calculator.
+    known = lab(np.array([[255, 255, 255], [255, 0, 0], [0, 128, 128], [119, 119, 119]], float))
+    expected = [[100, 0, 0], [53.24, 80.09, 67.20], [48.25, -28.85, -8.48], [50.03, 0, 0]]
+    np.testing.assert_allclose(known, expected, atol=0.02)
+
+
+def test_shares_are_of_the_cut_out_and_sum_to_one() -> None:
+    picture = painted((255, 0, 0), (255, 0, 0), (0, 0, 255), (0, 128, 0))
+    alpha = whole(picture)
+    alpha[:, 45:] = 0
+    found = {colour.name: colour.share for colour in palette(Subject(picture, alpha))}
+    assert found.keys() == {"red", "blue"}
+    assert found["red"] == pytest.approx(2 / 3, abs=0.03)
+    assert sum(found.values()) == pytest.approx(1)
+
+
+def test_a_soft_edge_does_not_bring_in_the_background() -> None:
+    rows, columns = np.mgrid[:400, :400]
+    distance = np.hypot(rows - 200, columns - 200)
+    alpha = np.clip((120 - distance) / 16 + 0.5, 0, 1).astype(np.float32)
+    red, green = np.array([200, 20, 30]), np.array([20, 160, 40])
+    # The photo itself is blended at the edge, as a lens would.
+    picture = (alpha[..., None] * red + (1 - alpha[..., None]) * green).astype(np.uint8)
+    assert names(picture, alpha) == ["red"]
+
+
+def test_a_thin_product_that_is_all_edge_still_has_a_colour() -> None:
+    picture = painted((255, 255, 255), side=90)
+    alpha = np.zeros((90, 90), np.float32)
+    picture[44:46], alpha[44:46] = (0, 0, 255), 1
+    assert names(picture, alpha) == ["blue"]
+
+
+def test_shade_on_one_colour_is_not_another() -> None:
+    ramp = np.linspace(60, 250, 60)
+    fabric = np.where(np.arange(60) < 45, 245, ramp).astype(np.uint8)
+    shaded = np.repeat(np.tile(fabric, (60, 1))[..., None], 3, axis=2)
+    shaded[:, 45:] = 120
+    shaded[:, 57:] = 245
+    assert names(shaded) == ["white"]
+
+
+def test_black_and_white_stay_apart() -> None:
+    assert set(names(painted((15, 15, 15), (245, 245, 245)))) == {"black", "white"}
+
+
+def test_an_empty_or_unsure_cut_out_has_no_colours() -> None:
+    picture = painted((255, 0, 0))
+    assert names(picture, np.zeros((60, 60), np.float32)) == []
+    assert names(picture, np.full((60, 60), 0.6, np.float32)) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1), (5000, 7)])
+def test_any_shape_of_picture_has_its_colour(shape: tuple[int, int]) -> None:
+    picture = np.full((*shape, 3), (0, 0, 255), np.uint8)
+    assert names(picture) == ["blue"]
+
+
+def test_several_photos_are_averaged_and_a_failed_cut_out_has_no_say() -> None:
+    red, mixed = [ColourShare("red", 1.0)], [ColourShare("blue", 0.6), ColourShare("red", 0.4)]
+    assert mean_palette([red, [], mixed]) == mean_palette([mixed, red, []])
+    found = {colour.name: colour.share for colour in mean_palette([red, [], mixed])}
+    assert found == pytest.approx({"red": 0.7, "blue": 0.3})

@@ -1,0 +1,123 @@
+"""The vocabulary file: bilingual, without duplicates, over classes that exist."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from engines.evidence import find, mean
+from engines.kit import Kit
+from engines.vocabulary import Term, Vocabulary, vocabulary
+
+TYPES = {"jeans": {"en": "jeans", "zh": "牛仔裤", "article": False, "classes": ["jeans"]}}
+SMALL: dict[str, Any] = {
+    "attributes": {"colour": {"en": "colour", "zh": "颜色", "not_for": []}},
+    "colours": {"black": {"en": "black", "zh": "黑色"}},
+    "categories": {
+        "clothing": {"en": "clothing", "zh": "服装", "classes": ["wool"], "types": TYPES},
+        "bags": {
+            "en": "bags",
+            "zh": "箱包",
+            "types": {"bag": {"en": "bag", "zh": "包", "classes": ["purse", "backpack"]}},
+        },
+    },
+}
+
+
+def terms() -> Iterator[tuple[str, Term]]:
+    words = vocabulary()
+    yield from words.attributes.items()
+    yield from words.colours.items()
+    yield from words.categories.items()
+    for category in words.categories.values():
+        yield from category.types.items()
+
+
+def test_every_value_is_bilingual() -> None:
+    for key, term in terms():
+        assert re.fullmatch(r"[a-z0-9]+([_-][a-z0-9]+)*", key), key
+        assert term.en.isascii(), key
+        assert re.search(r"[\u4e00-\u9fff]", term.zh), key
+
+
+def test_colour_and_category_words_are_told_apart_in_both_languages() -> None:
+    words = vocabulary()
+    for group in (words.colours, words.categories):
+        for language in ("en", "zh"):
+            labels = [getattr(term, language) for term in group.values()]
+            assert len(set(labels)) == len(labels)
+
+
+def test_every_mapped_class_exists() -> None:
+    kit = Kit()
+    kit.fetch(["imagenet-labels"])
+    known = set(json.loads(kit.path("imagenet-labels").read_text("utf-8")))
+    mapped = set(vocabulary().classes())
+    assert mapped <= known
+    assert len(mapped) > 400
+
+
+def test_animals_and_places_lead_nowhere() -> None:
+    mapped = set(vocabulary().classes())
+    assert not mapped & {"goldfish", "tabby cat", "volcano", "church", "golden retriever", "castle"}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    copy: dict[str, Any] = json.loads(json.dumps(SMALL))
+    *parents, last = path.split("/")
+    place = copy
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("categories/bags/classes", ["jeans"], "ImageNet class used twice: jeans"),
+        ("categories/bags/types/jeans", {"en": "x", "zh": "乙", "classes": ["y"]}, "product type used twice"),
+        ("categories/bags/types/bag/en", "jeans", "English label of a product type used twice: jeans"),
+        ("categories/bags/types/bag/zh", "牛仔裤", "Chinese label of a product type used twice"),
+        ("attributes/colour/not_for", ["plants"], "attribute colour is not for unknown categories: plants"),
+        ("colours/black/zh", "", "at least 1 character"),
+        ("categories/bags/types/bag/classes", [], "at least 1 item"),
+        ("categories/bags/colour", "red", "Extra inputs are not permitted"),
+    ],
+)
+def test_an_inconsistent_file_is_refused(path: str, value: Any, message: str) -> None:
+    Vocabulary.model_validate(SMALL)
+    with pytest.raises(ValueError, match=message):
+        Vocabulary.model_validate(changed(path, value))
+
+
+def test_a_types_probability_is_the_sum_over_its_classes() -> None:
+    words = Vocabulary.model_validate(SMALL)
+    weighed = words.weigh({"purse": 0.2, "backpack": 0.3, "wool": 0.1, "jeans": 0.25, "volcano": 0.15})
+    assert weighed.types["bags"]["bag"] == pytest.approx(0.5)
+    assert weighed.categories == pytest.approx({"clothing": 0.35, "bags": 0.5})
+
+
+def test_finds_or_abstains() -> None:
+    words = Vocabulary.model_validate(SMALL)
+    bag = find(words, {"purse": 0.3, "backpack": 0.3})
+    assert (bag.category, bag.product_type, bag.evidence) == ("bags", "bag", "purse 0.30, backpack 0.30")
+    clothes = find(words, {"wool": 0.3, "jeans": 0.2})
+    assert (clothes.category, clothes.product_type) == ("clothing", None)
+    nothing = find(words, {"volcano": 0.9, "jeans": 0.05})
+    assert (nothing.category, nothing.product_type) == (None, None)
+
+
+def test_the_mean_counts_a_missing_class_as_zero() -> None:
+    assert mean([{"a": 0.8, "b": 0.2}, {"a": 0.4}]) == pytest.approx({"a": 0.6, "b": 0.1})
+
+
+def test_colour_means_nothing_for_plants_and_food() -> None:
+    words = vocabulary()
+    assert not words.applies("colour", "plants")
+    assert words.applies("colour", "clothing")
+    assert words.applies("colour", None)
