@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 from urllib.parse import unquote, urlsplit
@@ -43,10 +44,6 @@ _KEY = re.compile(r"([0-9a-f]{2})/([0-9a-f]{2})/(\1\2[0-9a-f]{60})\.([a-z]+)")
 _TEMPORARY = ".tmp"
 # A run holds a lease while it waits here: give up early and let the stage runner retry with its backoff.
 _RETRY: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
-
-
-_runs_in: int | None = None
-"""The process whose threads obstore works with; they do not survive a fork."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +229,8 @@ class Assets:
 
     @contextmanager
     def _failing_as_transient(self, doing: str) -> Iterator[None]:
-        global _runs_in
-        _runs_in = _runs_in or os.getpid()
-        if _runs_in != os.getpid():
-            # obstore would wait forever for threads that stayed in the parent.
+        if _process_of_first_use() != os.getpid():
+            # obstore would wait forever for its threads, which stayed in the parent.
             raise ConfigurationError(
                 f"the asset store {self.url} was used before this process was forked; "
                 "use a threads or solo pool, or touch no asset before the fork"
@@ -248,6 +243,11 @@ class Assets:
                 f"{doing} in the asset store {self.url} failed: {what}; it is retried: "
                 "check free space and permissions there, or the endpoint and its credentials"
             ) from error
+
+
+@cache
+def _process_of_first_use() -> int:
+    return os.getpid()
 
 
 def _sync_folders(folder: Path, key: str) -> None:
