@@ -53,7 +53,9 @@ class Ledger:
             if len(events) == 1:
                 [(event, raw)] = events
                 why = ContractError("not-storable", str(error.orig).splitlines()[0])
-                return self.accept([], [*refused, Refused(raw, why, event.source, event.id, event.product_id)])
+                return self.accept(
+                    [], [*refused, Refused(raw, why, event.source, event.id, event.product_id)]
+                )
             half = len(events) // 2
             first, second = self.accept(events[:half], refused), self.accept(events[half:])
             return Receipt(
@@ -134,7 +136,11 @@ class Ledger:
                 with self.engine.begin() as connection:
                     return work(connection)
             except OperationalError as error:
-                if getattr(error.orig, "sqlstate", None) not in _TRY_AGAIN or attempt == _TRIES:
+                # A pooled connection may have died unnoticed; what we do is safe to do again.
+                lost = error.connection_invalidated and attempt == 1
+                if not lost and (
+                    getattr(error.orig, "sqlstate", None) not in _TRY_AGAIN or attempt == _TRIES
+                ):
                     raise
                 time.sleep(0.01 * attempt)
         raise AssertionError("unreachable")

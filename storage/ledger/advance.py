@@ -17,10 +17,12 @@ from pipeline.events import Product
 from pipeline.graph import Attach, RunKey, RunView, Skip, StageGraph
 from pipeline.outcomes import JobState, Lane, RunState
 from storage.ledger.close import close_plans
+from storage.ledger.facts import plan_facts
 from storage.ledger.present import present
+from storage.ledger.records import records
 
 _PLANS = text("""
-SELECT p.id AS product_id, p.source, p.facts, pl.id AS plan_id, pl.revision, pl.generation, pl.lane,
+SELECT p.id AS product_id, p.source, pl.id AS plan_id, pl.revision, pl.generation, pl.lane,
        pl.review, pl.cause, pl.event_seq, pl.replay_id, pl.force_before, pl.force_stages
 FROM products p JOIN plans pl ON pl.id = p.plan_id
 WHERE p.id = ANY(:products) AND pl.verdict IS NULL
@@ -32,10 +34,9 @@ WHERE r.plan_id = ANY(:plans)
 """)
 _NEW_JOBS = text("""
 INSERT INTO jobs (fingerprint, stage, recipe, engine, queue, lane, source, turn, load_bytes)
-SELECT * FROM unnest(
-    CAST(:fingerprint AS bytea[]), CAST(:stage AS text[]), CAST(:recipe AS text[]), CAST(:engine AS text[]),
-    CAST(:queue AS text[]), CAST(:lane AS smallint[]), CAST(:source AS text[]), CAST(:turn AS bigint[]),
-    CAST(:load_bytes AS bigint[])) AS job
+SELECT decode(fingerprint, 'hex'), stage, recipe, engine, queue, lane, source, turn, load_bytes
+FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS u (fingerprint text, stage text, recipe text, engine text,
+    queue text, lane smallint, source text, turn bigint, load_bytes bigint)
 ON CONFLICT (fingerprint) DO NOTHING
 RETURNING id, fingerprint
 """)
@@ -58,8 +59,7 @@ WHERE jobs.id = u.id AND u.lane < jobs.lane
 _SETTLE_RUNS = text("""
 UPDATE runs SET state = u.state, job_id = u.job_id, reason = u.reason,
     settled_at = CASE WHEN u.state = 'ready' THEN NULL ELSE now() END
-FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:jobs AS bigint[]),
-            CAST(:reasons AS text[])) AS u (id, state, job_id, reason)
+FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS u (id bigint, state text, job_id bigint, reason text)
 WHERE runs.id = u.id
 """)
 
@@ -95,18 +95,8 @@ class Plan:
         return self.cause != "event"
 
 
-@dataclass(slots=True)
-class _Changes:
-    ids: list[int] = field(default_factory=list)
-    states: list[str] = field(default_factory=list)
-    jobs: list[int | None] = field(default_factory=list)
-    reasons: list[str | None] = field(default_factory=list)
-
-    def add(self, run_id: int, view: RunView, job_id: int | None) -> None:
-        self.ids.append(run_id)
-        self.states.append(view.state)
-        self.jobs.append(job_id)
-        self.reasons.append(view.reason or None)
+def _change(run_id: int, view: RunView, job_id: int | None) -> dict[str, Any]:
+    return {"id": run_id, "state": view.state, "job_id": job_id, "reason": view.reason or None}
 
 
 def advance(
@@ -122,35 +112,27 @@ def advance(
     active = list(plans.values())
     while active:
         wanted: list[tuple[Plan, Attach]] = []
-        changes = _Changes()
-        moved: list[Plan] = []
+        changes: list[dict[str, Any]] = []
         for plan in active:
-            decisions = graph.advance(plan.product, plan.id, plan.runs)
-            if decisions:
-                moved.append(plan)
-            for decision in decisions:
+            for decision in graph.advance(plan.product, plan.id, plan.runs):
                 view = plan.runs[decision.stage, decision.target]
                 if isinstance(decision, Skip):
                     view.state, view.reason = RunState.SKIPPED, decision.reason
-                    changes.add(plan.run_ids[decision.stage, decision.target], view, None)
+                    changes.append(_change(plan.run_ids[decision.stage, decision.target], view, None))
                 else:
                     wanted.append((plan, decision))
-        reused = _subscribe(connection, graph, wanted, changes, queues)
-        news += reused
-        if changes.ids:
-            connection.execute(
-                _SETTLE_RUNS,
-                {
-                    "ids": changes.ids,
-                    "states": changes.states,
-                    "jobs": changes.jobs,
-                    "reasons": changes.reasons,
-                },
-            )
-        active = moved
+        news += _subscribe(connection, graph, wanted, changes, queues)
+        if changes:
+            connection.execute(_SETTLE_RUNS, {"rows": records(changes)})
+        # Only an answer that was there already can set more in motion.
+        active = list({plan.id: plan for plan, attach in wanted if _settled(plan, attach)}.values())
     present(connection, graph, plans, news)
     close_plans(connection, graph, plans)
     return queues
+
+
+def _settled(plan: Plan, attach: Attach) -> bool:
+    return plan.runs[attach.stage, attach.target].settled
 
 
 def load_plans(connection: Connection, products: Sequence[int]) -> dict[int, Plan]:
@@ -158,14 +140,14 @@ def load_plans(connection: Connection, products: Sequence[int]) -> dict[int, Pla
     if not products:
         return {}
     plans: dict[int, Plan] = {}
-    for row in connection.execute(_PLANS, {"products": list(products)}):
-        # A withdrawal's plan has effects only, and no facts any more.
-        facts = row.facts or {"product_id": "-", "revision": max(row.revision, 1)}
+    rows = connection.execute(_PLANS, {"products": list(products)}).all()
+    facts = plan_facts(connection, [row.plan_id for row in rows])
+    for row in rows:
         plans[row.plan_id] = Plan(
             id=row.plan_id,
             product_row=row.product_id,
             source=row.source,
-            product=Product.model_validate(facts),
+            product=facts[row.plan_id],
             revision=row.revision,
             generation=row.generation,
             lane=row.lane,
@@ -194,7 +176,7 @@ def _subscribe(
     connection: Connection,
     graph: StageGraph,
     wanted: Sequence[tuple[Plan, Attach]],
-    changes: _Changes,
+    changes: list[dict[str, Any]],
     queues: set[str],
 ) -> list[int]:
     """Attach runs to their jobs, new or known; returns the ids of the runs that were answered at once."""
@@ -223,7 +205,7 @@ def _subscribe(
                 reused.append(run_id)
             elif view.state is RunState.READY:
                 queues.add(graph.stages[attach.stage].queue)
-        changes.add(run_id, view, job_id)
+        changes.append(_change(run_id, view, job_id))
     for statement, jobs in ((_AGAIN, again), (_HASTEN, hasten)):
         if jobs:
             connection.execute(statement, {"ids": list(jobs), "lanes": list(jobs.values())})
@@ -257,19 +239,24 @@ def _insert_jobs(
     first: dict[bytes, tuple[Plan, Attach]] = {}
     for plan, attach in wanted:
         first.setdefault(attach.fingerprint, (plan, attach))
-    rows = [first[key] for key in sorted(first, key=lambda k: first[k][0].id)]
+    rows = sorted(first.values(), key=lambda pair: (pair[0].id, pair[1].fingerprint))
     result = connection.execute(
         _NEW_JOBS,
         {
-            "fingerprint": [a.fingerprint for _, a in rows],
-            "stage": [a.stage for _, a in rows],
-            "recipe": [graph.recipe_key(a.stage) for _, a in rows],
-            "engine": [graph.recipes[a.stage].label for _, a in rows],
-            "queue": [graph.stages[a.stage].queue for _, a in rows],
-            "lane": [int(p.lane) for p, _ in rows],
-            "source": [p.source for p, _ in rows],
-            "turn": [p.id for p, _ in rows],
-            "load_bytes": [a.load_bytes for _, a in rows],
+            "rows": records(
+                {
+                    "fingerprint": attach.fingerprint.hex(),
+                    "stage": attach.stage,
+                    "recipe": graph.recipe_key(attach.stage),
+                    "engine": graph.recipes[attach.stage].label,
+                    "queue": graph.stages[attach.stage].queue,
+                    "lane": plan.lane,
+                    "source": plan.source,
+                    "turn": plan.id,
+                    "load_bytes": attach.load_bytes,
+                }
+                for plan, attach in rows
+            )
         },
     )
     return {bytes(row.fingerprint): row.id for row in result}

@@ -13,6 +13,7 @@ from pipeline.events import ImageRef, Product
 from pipeline.graph import Scope, StageGraph, StageSpec
 from pipeline.outcomes import Lane, Outcome
 from storage.ledger.advance import advance
+from storage.ledger.facts import plan_facts
 from storage.ledger.withdraw import drop_orphans
 
 # Live work gets all but an eighth of the window when both lanes wait; an idle lane's share goes to the other.
@@ -82,8 +83,8 @@ _PUT_BACK = text("""
 UPDATE jobs SET dispatched_at = NULL WHERE id = ANY(:ids) AND state = 'ready' AND dispatched_at IS NOT NULL
 """)
 _SUBSCRIBER = text("""
-SELECT DISTINCT ON (r.job_id) r.job_id, r.id AS run_id, r.plan_id, r.target, p.product_id, p.source, p.facts,
-    p.id AS product_row, p.live, pl.revision, pl.generation, pl.traceparent, pl.cause, e.event_id
+SELECT DISTINCT ON (r.job_id) r.job_id, r.id AS run_id, r.plan_id, r.target, p.product_id, p.source,
+    pl.revision, pl.generation, pl.traceparent, pl.cause, e.event_id
 FROM runs r JOIN products p ON p.id = r.product_id JOIN plans pl ON pl.id = r.plan_id
 LEFT JOIN events e ON e.seq = pl.event_seq
 WHERE r.job_id = ANY(:jobs) AND r.state = 'ready' ORDER BY r.job_id, r.plan_id
@@ -102,8 +103,9 @@ _RELEASE = text("""
 UPDATE jobs SET state = 'ready', attempts = attempts - 1, lease_token = NULL, dispatched_at = NULL
 WHERE id = ANY(:jobs) AND state = 'running'
 """)
-_SUBSCRIBED = text("""
-SELECT DISTINCT product_id FROM runs WHERE job_id = ANY(:jobs) AND state = 'ready' ORDER BY product_id
+_LOCK_SUBSCRIBERS = text("""
+SELECT id FROM products WHERE id IN (SELECT product_id FROM runs WHERE job_id = ANY(:jobs) AND state = 'ready')
+ORDER BY id FOR UPDATE
 """)
 LOCK_PRODUCTS = text("SELECT id FROM products WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 _REWIND_RUNS = text("""
@@ -238,10 +240,7 @@ def replan(connection: Connection, graph: StageGraph, jobs: Sequence[int]) -> se
 
 def lock_subscribers(connection: Connection, jobs: Sequence[int]) -> list[int]:
     """Lock, in id order, the products whose runs wait for these jobs; returns their row ids."""
-    rows = connection.execute(_SUBSCRIBED, {"jobs": list(jobs)}).scalars().all()
-    if rows:
-        connection.execute(LOCK_PRODUCTS, {"ids": rows})
-    return list(rows)
+    return list(connection.execute(_LOCK_SUBSCRIBERS, {"jobs": list(jobs)}).scalars())
 
 
 def _with_inputs(
@@ -253,6 +252,7 @@ def _with_inputs(
         row.job_id: row for row in connection.execute(_SUBSCRIBER, {"jobs": [row.id for row in rows]})
     }
     rows = [row for row in rows if row.id in subscribers]
+    facts = plan_facts(connection, sorted({row.plan_id for row in subscribers.values()}))
     upstream = graph.upstream(spec.name)
     outcomes: defaultdict[tuple[int, str], list[tuple[str, Outcome]]] = defaultdict(list)
     if upstream:
@@ -263,7 +263,7 @@ def _with_inputs(
     claimed = []
     for row in rows:
         sub = subscribers[row.id]
-        product = Product.model_validate(sub.facts or {"product_id": sub.product_id, "revision": 1})
+        product = facts[sub.plan_id]
         order = {image.id: (image.position, image.id) for image in product.images}
         inputs = {}
         for stage in upstream:

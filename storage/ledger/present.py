@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, text
 
 from pipeline.graph import StageGraph
+from storage.ledger.records import records
 
 if TYPE_CHECKING:
     from storage.ledger.advance import Plan
@@ -23,15 +23,15 @@ WHERE r.id = ANY(:runs) AND r.stage = ANY(:stages) AND j.outcome IS NOT NULL
 _SERVE = text("""
 UPDATE presentations SET fields = presentations.fields || u.fields, revision = u.revision, generation = u.generation,
     updated_at = now()
-FROM unnest(CAST(:products AS bigint[]), CAST(:revisions AS bigint[]), CAST(:generations AS bigint[]),
-            CAST(:fields AS jsonb[])) AS u (product_id, revision, generation, fields)
+FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+    AS u (product_id bigint, revision bigint, generation bigint, fields jsonb)
 WHERE presentations.product_id = u.product_id
   AND (u.revision, u.generation) >= (presentations.revision, presentations.generation)
 """)
 _PROPOSE = text("""
 UPDATE presentations SET candidate = presentations.candidate || u.fields, updated_at = now()
-FROM unnest(CAST(:products AS bigint[]), CAST(:revisions AS bigint[]), CAST(:generations AS bigint[]),
-            CAST(:fields AS jsonb[])) AS u (product_id, revision, generation, fields)
+FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+    AS u (product_id bigint, revision bigint, generation bigint, fields jsonb)
 WHERE presentations.product_id = u.product_id
 """)
 
@@ -67,9 +67,14 @@ def present(
             connection.execute(
                 statement,
                 {
-                    "products": [plan.product_row for plan in chosen],
-                    "revisions": [plan.revision for plan in chosen],
-                    "generations": [plan.generation for plan in chosen],
-                    "fields": [json.dumps(fields[plan.id], ensure_ascii=False) for plan in chosen],
+                    "rows": records(
+                        {
+                            "product_id": plan.product_row,
+                            "revision": plan.revision,
+                            "generation": plan.generation,
+                            "fields": fields[plan.id],
+                        }
+                        for plan in chosen
+                    )
                 },
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,20 +14,21 @@ from pipeline.outcomes import Outcome
 from pipeline.retry import Decision, Park, Snooze
 from storage.ledger.advance import advance
 from storage.ledger.claim import LOCK_PRODUCTS, lock_subscribers
+from storage.ledger.records import records
 
 _LOCK = text("""
 SELECT jobs.id, jobs.lease_token = u.token AND jobs.state = 'running' AS ours,
-       jobs.lease_token = u.token AND jobs.state IN ('done', 'parked') AS told
+       jobs.lease_token = u.token AND jobs.state IN ('done', 'parked') AS told,
+       EXISTS (SELECT FROM runs r WHERE r.job_id = jobs.id) AS wanted
 FROM jobs JOIN unnest(CAST(:ids AS bigint[]), CAST(:tokens AS bigint[])) AS u (id, token) USING (id)
 ORDER BY jobs.id FOR UPDATE OF jobs
 """)
 _DONE = text("""
-UPDATE jobs SET state = 'done', outcome = u.outcome, outcome_digest = u.digest, outcome_bytes = u.bytes,
-    blocks = u.blocks, seconds = u.seconds, finished_at = now(), lease_until = NULL, reason = NULL,
-    error = NULL, trace = NULL
-FROM unnest(CAST(:ids AS bigint[]), CAST(:outcomes AS jsonb[]), CAST(:digests AS bytea[]),
-            CAST(:bytes AS bigint[]), CAST(:blocks AS text[]), CAST(:seconds AS float[]))
-    AS u (id, outcome, digest, bytes, blocks, seconds)
+UPDATE jobs SET state = 'done', outcome = u.outcome, outcome_digest = decode(u.digest, 'hex'),
+    outcome_bytes = u.bytes, blocks = u.blocks, seconds = u.seconds, finished_at = now(), lease_until = NULL,
+    reason = NULL, error = NULL, trace = NULL
+FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+    AS u (id bigint, outcome jsonb, digest text, bytes bigint, blocks text, seconds float)
 WHERE jobs.id = u.id
 """)
 _FAILED = text("""
@@ -37,9 +37,8 @@ UPDATE jobs SET state = CASE WHEN u.reason IS NULL THEN 'ready' ELSE 'parked' EN
     finished_at = CASE WHEN u.reason IS NULL THEN NULL ELSE now() END, lease_until = NULL,
     lease_token = CASE WHEN u.reason IS NULL THEN NULL ELSE lease_token END, dispatched_at = NULL,
     reason = u.reason, error = u.error, trace = u.trace
-FROM unnest(CAST(:ids AS bigint[]), CAST(:after AS float[]), CAST(:refunds AS smallint[]),
-            CAST(:reasons AS text[]), CAST(:errors AS text[]), CAST(:traces AS text[]))
-    AS u (id, after_s, refund, reason, error, trace)
+FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+    AS u (id bigint, after_s float, refund smallint, reason text, error text, trace text)
 WHERE jobs.id = u.id
 """)
 _USES = text("""
@@ -52,15 +51,16 @@ SELECT * FROM unnest(CAST(:jobs AS bigint[]), CAST(:digests AS text[])) AS u (jo
 ON CONFLICT DO NOTHING
 """)
 _SETTLE = text("""
-UPDATE runs SET state = CASE WHEN j.state = 'done' THEN 'done' ELSE 'parked' END, settled_at = now(),
-    reason = CASE WHEN j.state = 'done' THEN NULL ELSE COALESCE(j.reason, 'parked') END
-FROM jobs j WHERE runs.job_id = j.id AND j.id = ANY(:jobs) AND j.state IN ('done', 'parked')
-  AND runs.state = 'ready' AND runs.product_id = ANY(:products)
-RETURNING runs.id
-""")
-_STRAGGLERS = text("""
-SELECT DISTINCT product_id FROM runs
-WHERE job_id = ANY(:jobs) AND state = 'ready' AND NOT (product_id = ANY(:products))
+WITH subscribed AS (
+    SELECT r.id, r.product_id, r.product_id = ANY(:products) AS locked, j.state, j.reason
+    FROM runs r JOIN jobs j ON j.id = r.job_id
+    WHERE r.job_id = ANY(:jobs) AND r.state = 'ready' AND j.state IN ('done', 'parked')
+), settled AS (
+    UPDATE runs SET state = s.state, settled_at = now(),
+        reason = CASE WHEN s.state = 'parked' THEN COALESCE(s.reason, 'parked') END
+    FROM subscribed s WHERE runs.id = s.id AND s.locked
+)
+SELECT id, product_id, locked FROM subscribed
 """)
 _DELETE_UNWANTED = text("""
 DELETE FROM jobs j WHERE id = ANY(:jobs) AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.id)
@@ -101,10 +101,13 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result])
     products = lock_subscribers(connection, sorted(by_id))
     ours: list[int] = []
     told: set[int] = set()
+    unwanted: list[int] = []
     tokens = [by_id[job].token for job in sorted(by_id)]
     for row in connection.execute(_LOCK, {"ids": sorted(by_id), "tokens": tokens}):
         if row.ours:
             ours.append(row.id)
+            if not row.wanted:
+                unwanted.append(row.id)
         elif row.told:
             told.add(row.id)
     done = [by_id[job] for job in ours if by_id[job].outcome is not None]
@@ -113,21 +116,24 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result])
         _write_outcomes(connection, done)
     if failed:
         _write_failures(connection, failed)
-    if ours:
-        connection.execute(_DELETE_UNWANTED, {"jobs": ours})
+    if unwanted:
+        # Asked again by a statement of its own: a subscription may have been made while we waited for the lock.
+        connection.execute(_DELETE_UNWANTED, {"jobs": unwanted})
     runs: list[int] = []
     stragglers: list[int] = []
     terminal = [r.job_id for r in done] + [r.job_id for r in failed if isinstance(r.decision, Park)]
     if terminal:
-        named = {"jobs": terminal, "products": products}
-        runs = list(connection.execute(_SETTLE, named).scalars())
-        stragglers = list(connection.execute(_STRAGGLERS, named).scalars())
+        for row in connection.execute(_SETTLE, {"jobs": terminal, "products": products}):
+            if row.locked:
+                runs.append(row.id)
+            else:
+                stragglers.append(row.product_id)
     queues = advance(connection, graph, products, runs) if runs else set()
     return Settled(
         accepted=frozenset(ours) | frozenset(told),
         refused=frozenset(by_id) - frozenset(ours) - frozenset(told),
         queues=frozenset(queues),
-        stragglers=tuple(stragglers),
+        stragglers=tuple(sorted(set(stragglers))),
     )
 
 
@@ -141,8 +147,8 @@ def catch_up(connection: Connection, graph: StageGraph, products: Sequence[int])
         text("SELECT DISTINCT job_id FROM runs WHERE product_id = ANY(:ids) AND state = 'ready'"),
         {"ids": rows},
     ).scalars()
-    runs = connection.execute(_SETTLE, {"jobs": list(jobs), "products": rows}).scalars().all()
-    return advance(connection, graph, rows, runs)
+    settled = connection.execute(_SETTLE, {"jobs": list(jobs), "products": rows})
+    return advance(connection, graph, rows, [row.id for row in settled if row.locked])
 
 
 def behind(connection: Connection, limit: int) -> list[int]:
@@ -156,12 +162,17 @@ def _write_outcomes(connection: Connection, done: Sequence[Result]) -> None:
     connection.execute(
         _DONE,
         {
-            "ids": [result.job_id for result, _ in values],
-            "outcomes": [json.dumps(dump, ensure_ascii=False, allow_nan=False) for dump in dumps],
-            "digests": [digest(dump) for dump in dumps],
-            "bytes": [outcome.load_bytes() for _, outcome in values],
-            "blocks": [outcome.blocks() for _, outcome in values],
-            "seconds": [result.seconds for result, _ in values],
+            "rows": records(
+                {
+                    "id": result.job_id,
+                    "outcome": dump,
+                    "digest": digest(dump).hex(),
+                    "bytes": outcome.load_bytes(),
+                    "blocks": outcome.blocks(),
+                    "seconds": result.seconds,
+                }
+                for (result, outcome), dump in zip(values, dumps, strict=True)
+            )
         },
     )
     uses = sorted({(result.job_id, blob.digest) for result, outcome in values for blob in outcome.blobs()})
@@ -177,18 +188,19 @@ def _write_outcomes(connection: Connection, done: Sequence[Result]) -> None:
 
 
 def _write_failures(connection: Connection, failed: Sequence[Result]) -> None:
-    decisions = [result.decision for result in failed]
-    connection.execute(
-        _FAILED,
+    rows = [
         {
-            "ids": [result.job_id for result in failed],
-            "after": [0.0 if isinstance(d, Park) or d is None else float(d.after_s) for d in decisions],
-            "refunds": [int(isinstance(d, Snooze)) for d in decisions],
-            "reasons": [d.reason if isinstance(d, Park) else None for d in decisions],
-            "errors": [_plain(d.error) if d else None for d in decisions],
-            "traces": [_plain(d.trace) if isinstance(d, Park) and d.trace else None for d in decisions],
-        },
-    )
+            "id": result.job_id,
+            "after_s": 0.0 if isinstance(result.decision, Park) else result.decision.after_s,
+            "refund": int(isinstance(result.decision, Snooze)),
+            "reason": result.decision.reason if isinstance(result.decision, Park) else None,
+            "error": _plain(result.decision.error),
+            "trace": _plain(result.decision.trace) if isinstance(result.decision, Park) else None,
+        }
+        for result in failed
+        if result.decision is not None
+    ]
+    connection.execute(_FAILED, {"rows": records(rows)})
 
 
 def _plain(message: str) -> str:

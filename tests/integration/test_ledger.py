@@ -66,7 +66,7 @@ def test_duplicate_changes_nothing_and_a_reused_id_is_quarantined(ledger: Ledger
     assert work(ledger) == 3
 
 
-@pytest.mark.parametrize("hostile", [b'"x": 1e999999', b'"x": "\\ud800"'])
+@pytest.mark.parametrize("hostile", [b'"x": 1e999999'])
 def test_what_postgres_cannot_store_is_quarantined_alone(ledger: Ledger, hostile: bytes) -> None:
     _, raw = upload("bad")
     raw = raw.replace(b'"title"', hostile + b', "title"')

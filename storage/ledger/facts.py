@@ -1,0 +1,33 @@
+"""The catalog facts of plans: they never change while a plan lives, so a process parses them once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, text
+
+from pipeline.events import Product
+
+_KEPT = 4096
+_FACTS = text("""
+SELECT pl.id, p.product_id, p.facts FROM plans pl JOIN products p ON p.id = pl.product_id WHERE pl.id = ANY(:plans)
+""")
+_known: OrderedDict[tuple[str, int], Product] = OrderedDict()
+
+
+def plan_facts(connection: Connection, plans: Sequence[int]) -> dict[int, Product]:
+    """The product of each plan, as its event told it; a withdrawal's plan has none and gets an empty one."""
+    # One process may look into several databases, as tests do.
+    database = str(connection.engine.url)
+    found = {plan: _known[database, plan] for plan in plans if (database, plan) in _known}
+    missing = [plan for plan in plans if plan not in found]
+    if missing:
+        for row in connection.execute(_FACTS, {"plans": missing}):
+            if row.facts is None:
+                found[row.id] = Product(product_id=row.product_id, revision=1)
+                continue
+            found[row.id] = _known[database, row.id] = Product.model_validate(row.facts)
+        while len(_known) > _KEPT:
+            _known.popitem(last=False)
+    return found
