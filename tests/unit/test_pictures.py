@@ -485,7 +485,9 @@ def test_a_progressive_picture_with_a_usual_number_of_scans_is_fine() -> None:
     assert decode(many_scans(20)).source_size == (256, 256)
 
 
-@pytest.mark.parametrize("tail", [b"<script>alert(1)</script>", b"PK\x03\x04evil.zip", b"\xff\xda\0\2" * 500])
+@pytest.mark.parametrize(
+    "tail", [b"<script>alert(1)</script>", b"PK\x03\x04evil.zip", b"\0\2" + b"\xff\xda\0\2" * 500]
+)
 def test_a_polyglot_is_written_anew_without_its_second_self(tail: bytes) -> None:
     photo = file(quarters(), "JPEG", comment=b"<?php system($_GET[0]); ?>", quality=95)
     picture = decode(photo + tail)
