@@ -130,9 +130,10 @@ def test_a_garment_is_cut_out_of_its_background(subjects: dict[str, Subject]) ->
         assert edge.max() < 0.1
 
 
-def test_a_blank_picture_has_no_subject(engines: Engines) -> None:
-    blank = np.full((300, 300, 3), 127, np.uint8)
-    (alpha,) = engines.get("u2netp").segment([blank])
+@pytest.mark.parametrize("level", [0, 127, 255])
+def test_a_blank_picture_has_no_subject(engines: Engines, level: int) -> None:
+    (alpha,) = engines.get("u2netp").segment([np.full((300, 300, 3), level, np.uint8)])
+    assert alpha.max() < 0.2
     assert not shows_subject(alpha)
 
 

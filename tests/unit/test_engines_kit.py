@@ -156,11 +156,16 @@ def test_says_what_to_do_when_a_package_cannot_be_had(wheels: Path, tmp_path: Pa
 
 def test_never_builds_from_source(wheels: Path, tmp_path: Path) -> None:
     trace = tmp_path / "ran"
-    source = f"open({str(trace)!r}, 'w').close()\nfrom setuptools import setup\nsetup(name='parcel', version='1.0')"
+    files = {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+        "backend.py": f"open({str(trace)!r}, 'w').close()\n",
+        "PKG-INFO": "Metadata-Version: 2.1\nName: parcel\nVersion: 1.0\n",
+    }
     with tarfile.open(wheels / "parcel-1.0.tar.gz", "w:gz") as tarball:
-        entry = tarfile.TarInfo("parcel-1.0/setup.py")
-        entry.size = len(source)
-        tarball.addfile(entry, io.BytesIO(source.encode()))
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"parcel-1.0/{name}")
+            entry.size = len(content)
+            tarball.addfile(entry, io.BytesIO(content.encode()))
     with pytest.raises(ConfigurationError, match="cannot fetch"):
         Kit(tmp_path / "cache", [artifact("0" * 64)]).fetch()
     assert not trace.exists()

@@ -111,10 +111,11 @@ def test_keeps_what_a_loaded_engine_needs() -> None:
 
     pool = engines(register("lower"), register("upper", Upper, needs=("lower",)), register("other"))
     upper = pool.get("upper")
-    assert upper.lower is pool.get("lower")
+    assert pool.loaded() == ("lower", "upper")
     pool.get("other")
-    # "upper" was used before "lower", but both were older than nothing: only "upper" was free to go.
+    # "lower" was used longest ago, but "upper" held it: dropping it alone would have freed nothing.
     assert pool.loaded() == ("lower", "other")
+    assert upper.lower is pool.get("lower")
 
 
 def test_refuses_what_can_never_fit() -> None:
