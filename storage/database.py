@@ -26,6 +26,7 @@ def open_database(url: str, *, pool_size: int = 4, application: str = "vitrine")
         parsed.set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=2,
+        pool_pre_ping=True,
         pool_recycle=1800,
         json_serializer=_compact,
         connect_args={

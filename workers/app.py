@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 from celery import Celery
+from kombu.exceptions import ChannelError
 
 from pipeline.errors import ConfigurationError
 
@@ -67,3 +69,17 @@ def make_app(broker_url: str) -> Celery:
         event_queue_expires=120,
     )
     return app
+
+
+def queue_depths(app: Celery, names: Iterable[str]) -> dict[str, int]:
+    """How many messages wait in each queue, over one connection. Raises kombu's OperationalError."""
+    depths: dict[str, int] = {}
+    with app.connection_for_read() as connection:
+        connection.ensure_connection(max_retries=1, timeout=2)
+        channel = connection.channel()
+        for name in names:
+            try:
+                depths[name] = channel.queue_declare(name, passive=True).message_count
+            except ChannelError:
+                depths[name] = 0  # on Redis an empty queue does not exist
+    return depths

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
-from kombu.exceptions import ChannelError
 from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy import text
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -23,7 +22,7 @@ from storage.assets import Assets
 from storage.ledger import Ledger
 from storage.replays import Replays
 from tasks._stage import announce, broker_queue
-from workers.app import make_app
+from workers.app import make_app, queue_depths
 from workers.metrics import Metrics
 
 _log = structlog.get_logger("vitrine.relay")
@@ -83,8 +82,9 @@ class Relay:
         self._replays.advance()
         crash_point("relay.before_announcing")
         try:
+            depths = queue_depths(self._app, [broker_queue(q, lane) for q in self.queues for lane in Lane])
             for queue in self.queues:
-                self._announce(queue)
+                self._announce(queue, sum(depths[broker_queue(queue, lane)] for lane in Lane))
         except (BrokerError, OSError) as error:
             _log.warning("broker.away", error=str(error))
         if time.monotonic() >= self._chores_at:
@@ -93,29 +93,14 @@ class Relay:
         if self._metrics is not None:
             self._metrics.observe()
 
-    def _announce(self, queue: str) -> None:
-        if self.depth(queue) == 0:
+    def _announce(self, queue: str, waiting: int) -> None:
+        if waiting == 0:
             lost = self._ledger.forget_announcements(queue, _PATIENCE_S)
             if lost:
                 _log.info("relay.announced_again", queue=queue, jobs=lost)
         batches = self._ledger.admit(queue, self._window)
         crash_point("relay.admitted")
         announce(self._app, batches)
-
-    def depth(self, queue: str) -> int:
-        """Messages on the broker in both lanes of ``queue``."""
-        total = 0
-        with self._app.connection_for_read() as connection:
-            connection.ensure_connection(max_retries=1, timeout=2)
-            for lane in Lane:
-                try:
-                    declared = connection.default_channel.queue_declare(
-                        broker_queue(queue, lane), passive=True
-                    )
-                    total += declared.message_count
-                except ChannelError:
-                    continue  # an empty list does not exist on Redis
-        return total
 
     def _chores(self) -> None:
         self._ledger.catch_up()

@@ -1,21 +1,32 @@
 """A stage worker: Celery's prefork pool, each child with its own runtime and its own models.
 
 Children are forked before any model library is imported, so that torch is first used in the child; a child
-that dies is replaced by the pool, and one that hangs past its deadline ends itself.
+that dies is replaced by the pool, and one that hangs past its deadline ends itself. A worker that stays alive
+but no longer takes what waits for it ends itself too: a supervisor's restart is the cure (celery #8030, #10205).
 """
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+import structlog
 from celery import Celery, signals
+from celery.worker import state
+from kombu.exceptions import OperationalError as BrokerError
 
 from pipeline.outcomes import Lane
 from tasks._runtime import Runtime
 from tasks._stage import Stage, StageRunner, broker_queue, register_tasks
-from workers.app import make_app
+from workers.app import make_app, queue_depths
 from workers.telemetry import configure_logging, configure_tracing
+
+_log = structlog.get_logger("vitrine.worker")
+
+_EXIT_SILENT = 75  # EX_TEMPFAIL of sysexits.h
 
 
 def make_worker_app(
@@ -48,9 +59,16 @@ def make_worker_app(
     return app
 
 
-def run_worker(app: Celery, queues: Sequence[str], concurrency: int, name: str) -> None:
+def run_worker(
+    app: Celery, queues: Sequence[str], concurrency: int, name: str, *, silence_s: float = 60.0
+) -> None:
     """Serve both lanes of ``queues`` until a signal ends the process; live queues come first."""
     names = [broker_queue(queue, lane) for lane in Lane for queue in queues]
+
+    def watch(**_: object) -> None:
+        threading.Thread(target=_watch, args=(app, names, silence_s), name="watch", daemon=True).start()
+
+    signals.worker_ready.connect(watch, weak=False)
     app.worker_main(
         [
             "worker",
@@ -64,3 +82,24 @@ def run_worker(app: Celery, queues: Sequence[str], concurrency: int, name: str) 
             "--loglevel=INFO",
         ]
     )
+
+
+def _watch(app: Celery, names: Sequence[str], silence_s: float) -> None:
+    """End the process when messages wait, nothing runs and nothing was taken for ``silence_s`` seconds.
+
+    A process id says nothing about a worker; progress while its queue is not empty does.
+    """
+    taken, since = -1, time.monotonic()
+    while True:
+        time.sleep(silence_s / 4)
+        now, before = time.monotonic(), taken
+        taken = sum(state.total_count.values())
+        try:
+            idle = not state.active_requests and taken == before and any(queue_depths(app, names).values())
+        except (BrokerError, OSError):
+            idle = False
+        if not idle:
+            since = now
+        elif now - since > silence_s:
+            _log.error("worker.silent", queues=list(names), seconds=round(now - since))
+            os._exit(_EXIT_SILENT)

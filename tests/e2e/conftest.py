@@ -49,7 +49,9 @@ class System:
             "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
         }
         programs = [
-            Program(role, [sys.executable, "-m", "tests.e2e.process", role], common | (env or {}).get(role, {}))
+            Program(
+                role, [sys.executable, "-m", "tests.e2e.process", role], common | (env or {}).get(role, {})
+            )
             for role in roles or ("intake", "relay", "worker")
         ]
         self.supervisor = Supervisor(programs, self.folder / "logs", stop_s=8)

@@ -45,7 +45,13 @@ def main(role: str) -> None:
     if role == "worker":
         stages = {name: Stage(spec, _function(name)) for name, spec in graph().stages.items()}
         app = make_worker_app(broker, stages, lambda: _runtime(database), window=WINDOW)
-        run_worker(app, ["fetch", "vision", "effects"], int(os.environ.get("TEST_CONCURRENCY", "2")), "test")
+        run_worker(
+            app,
+            ["fetch", "vision", "effects"],
+            int(os.environ.get("TEST_CONCURRENCY", "2")),
+            "test",
+            silence_s=2,
+        )
         return
     ledger = Ledger(open_database(database), graph())
     process = (

@@ -16,6 +16,7 @@ from storage.replays import Selection as Selected
 from tests.e2e.conftest import System, check_invariants
 from tests.e2e.process import LEASE_S, graph
 from tests.factories import upload, withdrawal
+from workers.app import make_app
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -30,7 +31,9 @@ def test_duplicate_and_shuffled_events(system: System) -> None:
     system.quiet(len(events))
     check_invariants(system)
     verdicts = {row.event_id: row.verdict for row in system.rows("SELECT event_id, verdict FROM events")}
-    assert all(verdicts[f"p{n}-3"] == "done" for n in range(7)), "p6's withdrawal is older than its revision 3"
+    assert all(verdicts[f"p{n}-3"] == "done" for n in range(7)), (
+        "p6's withdrawal is older than its revision 3"
+    )
     assert system.rows("SELECT live FROM products WHERE product_id = 'p7'") == [(False,)]
 
 
@@ -111,7 +114,9 @@ def test_database_stopped_at_once_and_restarted(system: System) -> None:
 
 def test_poison_in_a_batch_of_32(system: System) -> None:
     system.start("intake", "relay")
-    events = [upload(f"p{n}") for n in range(31)] + [upload("bad", urls={"a": "https://x.example/poison.jpg"})]
+    events = [upload(f"p{n}") for n in range(31)] + [
+        upload("bad", urls={"a": "https://x.example/poison.jpg"})
+    ]
     system.publish(events)
     system.until(lambda: system.one("SELECT count(*) FROM jobs WHERE stage = 'fetch'") == 32, "the plans")
     assert system.supervisor
@@ -135,7 +140,8 @@ def test_withdrawal_during_processing(system: System) -> None:
     (system.folder / "open").touch()
     system.quiet(3)
     system.until(
-        lambda: not system.rows("SELECT id FROM jobs WHERE state = 'running'"), "the late result to be dropped"
+        lambda: not system.rows("SELECT id FROM jobs WHERE state = 'running'"),
+        "the late result to be dropped",
     )
     check_invariants(system)
     assert "p1 2 1 gone" in system.effects.read_text()
@@ -213,6 +219,19 @@ def test_relay_killed_between_its_steps(system: System, point: str) -> None:
     system.quiet(20)
     system.until((system.folder / "crashed").exists, "the crash")
     check_invariants(system)
+
+
+def test_worker_that_is_alive_but_takes_nothing_is_replaced(system: System) -> None:
+    system.start()
+    system.publish([upload("p1")])
+    system.quiet(1)
+    app = make_app(system.valkey.url)
+    for queue in ("fetch", "vision", "effects"):
+        app.control.cancel_consumer(f"{queue}.live", reply=True, timeout=5)
+    before = system.pid("worker")
+    system.publish([upload("p2")])
+    system.quiet(2)
+    assert system.pid("worker") != before
 
 
 def test_two_ledgers_agree_on_a_closed_system(system: System) -> None:
