@@ -17,8 +17,6 @@ import click
 from pipeline.errors import ConfigurationError, Transient, VitrineError
 from workers.layout import guard_layout
 
-EX_UNAVAILABLE: Final = 69
-EX_CONFIG: Final = 78
 _EX_SIGINT: Final = 130
 
 # Heading to commands; command to its module and what it does.
@@ -78,7 +76,8 @@ class _Commands(click.Group):
 )
 @click.option("--traceback", is_flag=True, help="Show where an error comes from.")
 @click.version_option(package_name="vitrine", prog_name="vitrine")
-def cli(traceback: bool) -> None:
+@click.pass_obj
+def cli(chosen: dict[str, bool], traceback: bool) -> None:
     """Vitrine turns a product upload into everything a shop shows with it.
 
     Settings come from the environment (VITRINE_...); without any, every command finds the stack that
@@ -94,6 +93,7 @@ def cli(traceback: bool) -> None:
       vitrine publish photos/
       vitrine status
     """
+    chosen["traceback"] = traceback
 
 
 def main() -> None:
@@ -103,8 +103,9 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the process's exit code."""
+    chosen = {"traceback": False}
     try:
-        code = cli.main(list(arguments), prog_name="vitrine", standalone_mode=False)
+        code = cli.main(list(arguments), prog_name="vitrine", standalone_mode=False, obj=chosen)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain when it flushes at exit.
@@ -117,7 +118,7 @@ def run(arguments: Sequence[str]) -> int:
         return _EX_SIGINT
     except Exception as error:
         told = explain(error)
-        if told is None or "--traceback" in arguments:
+        if told is None or chosen["traceback"]:
             raise
         message, code = told
         print(f"vitrine: {message}", file=sys.stderr)
@@ -130,13 +131,13 @@ def explain(error: Exception) -> tuple[str, int] | None:
     notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
     match error:
         case ConfigurationError():
-            return f"{error}{notes}", EX_CONFIG
+            return f"{error}{notes}", os.EX_CONFIG
         case Transient():
-            return f"{error}{notes}", EX_UNAVAILABLE
+            return f"{error}{notes}", os.EX_UNAVAILABLE
         case VitrineError():
             return f"{error}{notes}", 1
         case ModuleNotFoundError():
-            return f"this needs the library {error.name}: pip install 'vitrine[demo]'", EX_CONFIG
+            return f"this needs the library {error.name}: pip install 'vitrine[demo]'", os.EX_CONFIG
     return _unavailable(error)
 
 
@@ -149,10 +150,10 @@ def _unavailable(error: Exception) -> tuple[str, int] | None:
             return (
                 f"the database does not answer ({_first_line(error.orig)}): start it, "
                 "or set VITRINE_DATABASE_URL to one that runs",
-                EX_UNAVAILABLE,
+                os.EX_UNAVAILABLE,
             )
         if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", "") in ("42P01", "42703"):
-            return "the database's schema is not that of this release: run `vitrine migrate`", EX_CONFIG
+            return "the database's schema is not that of this release: run `vitrine migrate`", os.EX_CONFIG
     if "kombu" in sys.modules:
         from kombu.exceptions import OperationalError as BrokerError
 
@@ -160,7 +161,7 @@ def _unavailable(error: Exception) -> tuple[str, int] | None:
             return (
                 f"the broker does not answer ({_first_line(error)}): start it, "
                 "or set VITRINE_BROKER_URL to one that runs",
-                EX_UNAVAILABLE,
+                os.EX_UNAVAILABLE,
             )
     return None
 

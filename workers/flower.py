@@ -20,8 +20,9 @@ def guard_flower(host: str, basic_auth: str) -> None:
     """
     if basic_auth:
         user, _, password = basic_auth.partition(":")
-        if not user or not password:
-            raise ConfigurationError("VITRINE_FLOWER_BASIC_AUTH must be user:password")
+        # Flower cannot compare anything but ASCII.
+        if not user or not password or not basic_auth.isascii():
+            raise ConfigurationError("VITRINE_FLOWER_BASIC_AUTH must be user:password, in ASCII")
     elif not _is_loopback(host):
         raise ConfigurationError(
             f"VITRINE_FLOWER_HOST={host} is not loopback: set VITRINE_FLOWER_BASIC_AUTH=user:password, "

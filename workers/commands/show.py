@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from storage.assets import Assets
 from storage.presentations import Presentations
 from storage.timeline import Timeline
 from workers.bootstrap import build_ledger
@@ -127,10 +128,10 @@ def _events(events: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested objects as dotted names; a blob as its digest and type."""
+    """Nested objects as dotted names; a blob as its key in the asset store."""
     for name, value in fields.items():
-        if isinstance(value, Mapping) and "digest" in value:
-            yield f"{prefix}{name}", f"{value['digest']}  {value.get('media_type', '')}"
+        if isinstance(value, Mapping) and {"digest", "media_type"} <= value.keys():
+            yield f"{prefix}{name}", Assets.key(value["digest"], value["media_type"])
         elif isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         elif value not in (None, [], {}):

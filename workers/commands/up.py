@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ import click
 
 from workers.bootstrap import build_kit
 from workers.commands.engines import fetch_artifacts, wanted_artifacts
+from workers.commands.status import watching
 from workers.flower import guard_flower
 from workers.settings import Settings, settings
 from workers.stack import Stack
@@ -33,8 +35,9 @@ _HOPELESS = 3
     "--concurrency", default=2, show_default=True, type=click.IntRange(1, 256), help="Worker processes."
 )
 @click.option("--flower/--no-flower", default=True, help="Serve the Flower page too.")
-@click.option("--quiet", is_flag=True, help="Say only what goes wrong.")
-def up(file_roots: tuple[Path, ...], concurrency: int, flower: bool, quiet: bool) -> None:
+@click.option("--watch", "manner", flag_value="watch", help="Show `vitrine status` all the time.")
+@click.option("--quiet", "manner", flag_value="quiet", help="Say only what goes wrong.")
+def up(file_roots: tuple[Path, ...], concurrency: int, flower: bool, manner: str | None) -> None:
     """Run everything on this machine until Ctrl-C: Postgres, Valkey, intake, relay, workers, Flower.
 
     Its folder is VITRINE_HOME (.vitrine by default); other commands started beside it find it there. What
@@ -48,22 +51,24 @@ def up(file_roots: tuple[Path, ...], concurrency: int, flower: bool, quiet: bool
     here = settings()
     if flower:
         guard_flower(here.flower_host, here.flower_basic_auth)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     kit = build_kit(here)
     models = wanted_artifacts(kit)
     if not all(kit.fetched(model.name) for model in models):
         fetch_artifacts(kit, models)
 
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
     def say(text: str) -> None:
-        if not quiet:
+        if manner != "quiet":
             click.echo(text)
 
     with Stack(here, file_roots=file_roots, concurrency=concurrency, flower=flower, say=say) as stack:
         for line in addresses(stack.settings, flower):
             say(line)
-        _watch(stack, stop)
+        with watching(stack.settings) if manner == "watch" else nullcontext():
+            _watch(stack, stop)
         say("stopping: work in progress ends first")
     say("stopped")
 
