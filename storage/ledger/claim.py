@@ -20,7 +20,8 @@ from storage.ledger.withdraw import drop_orphans
 _BACKFILL_SHARE = 8
 
 _OUTSTANDING = text("""
-SELECT count(*) FROM jobs WHERE queue = :queue AND state = 'ready' AND dispatched_at IS NOT NULL
+SELECT count(*) AS jobs, count(*) FILTER (WHERE lane = :backfill) AS backfill FROM jobs
+WHERE queue = :queue AND state = 'ready' AND dispatched_at IS NOT NULL
 """)
 # Sources are found by skipping along the index, then served in turn: nobody waits behind a flood.
 _ADMIT = text("""
@@ -149,19 +150,18 @@ class Claimed:
 
 def admit(connection: Connection, graph: StageGraph, queue: str, window: int) -> list[Batch]:
     """Choose what to announce next on ``queue``: at most ``window`` jobs are out at any time, both lanes."""
-    free = window - connection.execute(_OUTSTANDING, {"queue": queue}).scalar_one()
+    out = connection.execute(_OUTSTANDING, {"queue": queue, "backfill": int(Lane.BACKFILL)}).one()
+    free = window - out.jobs
     if free <= 0:
         return []
-    reserve = max(1, free // _BACKFILL_SHARE)
+    reserve = min(free, window // _BACKFILL_SHARE - out.backfill)
     batches: list[Batch] = []
     backfill = _admit_lane(connection, graph, queue, Lane.BACKFILL, reserve)
     live = _admit_lane(connection, graph, queue, Lane.LIVE, free - sum(len(b.jobs) for b in backfill))
     batches += live
     batches += backfill
     left = free - sum(len(b.jobs) for b in batches)
-    if left > 0 and backfill:
-        batches += _admit_lane(connection, graph, queue, Lane.BACKFILL, left)
-    return batches
+    return batches + _admit_lane(connection, graph, queue, Lane.BACKFILL, left)
 
 
 def _admit_lane(connection: Connection, graph: StageGraph, queue: str, lane: Lane, limit: int) -> list[Batch]:

@@ -15,11 +15,13 @@ from pipeline.retry import Decision, Park, Snooze
 from storage.ledger.advance import advance
 from storage.ledger.claim import LOCK_PRODUCTS, lock_subscribers
 from storage.ledger.records import records
+from storage.ledger.withdraw import drop_orphans
 
 _LOCK = text("""
 SELECT jobs.id, jobs.lease_token = u.token AND jobs.state = 'running' AS ours,
        jobs.lease_token = u.token AND jobs.state IN ('done', 'parked') AS told,
-       EXISTS (SELECT FROM runs r WHERE r.job_id = jobs.id) AS wanted
+       EXISTS (SELECT FROM runs r WHERE r.job_id = jobs.id AND r.state = 'ready'
+               AND r.product_id = ANY(:products)) AS wanted
 FROM jobs JOIN unnest(CAST(:ids AS bigint[]), CAST(:tokens AS bigint[])) AS u (id, token) USING (id)
 ORDER BY jobs.id FOR UPDATE OF jobs
 """)
@@ -62,9 +64,6 @@ WITH subscribed AS (
 )
 SELECT id, product_id, locked FROM subscribed
 """)
-_DELETE_UNWANTED = text("""
-DELETE FROM jobs j WHERE id = ANY(:jobs) AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.id)
-""")
 _BEHIND = text("""
 SELECT DISTINCT r.product_id FROM runs r JOIN jobs j ON j.id = r.job_id
 WHERE r.state = 'ready' AND j.state IN ('done', 'parked') LIMIT :limit
@@ -103,7 +102,7 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result])
     told: set[int] = set()
     unwanted: list[int] = []
     tokens = [by_id[job].token for job in sorted(by_id)]
-    for row in connection.execute(_LOCK, {"ids": sorted(by_id), "tokens": tokens}):
+    for row in connection.execute(_LOCK, {"ids": sorted(by_id), "tokens": tokens, "products": products}):
         if row.ours:
             ours.append(row.id)
             if not row.wanted:
@@ -117,8 +116,8 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result])
     if failed:
         _write_failures(connection, failed)
     if unwanted:
-        # Asked again by a statement of its own: a subscription may have been made while we waited for the lock.
-        connection.execute(_DELETE_UNWANTED, {"jobs": unwanted})
+        # Asked again by a statement of its own: only the runs of the locked products could not change meanwhile.
+        drop_orphans(connection, unwanted)
     runs: list[int] = []
     stragglers: list[int] = []
     terminal = [r.job_id for r in done] + [r.job_id for r in failed if isinstance(r.decision, Park)]

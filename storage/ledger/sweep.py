@@ -78,6 +78,7 @@ def reclaim(connection: Connection, limit: int) -> tuple[list[int], set[str]]:
     again = [row for row in rows if not (row.lease_size == 1 and row.deaths + 1 >= _DEATHS_ALONE)]
     if again:
         connection.execute(_RECLAIM, {"ids": [row.id for row in again]})
+        drop_orphans(connection, [row.id for row in again])
     return [row.id for row in again], {row.queue for row in again}
 
 

@@ -37,6 +37,21 @@ SELECT DISTINCT job_id FROM open WHERE job_state = 'ready'
 """)
 _DELETE_RUNS = text("DELETE FROM runs WHERE product_id = ANY(:products) RETURNING job_id")
 _LOCK_JOBS = text("SELECT id FROM jobs WHERE id = ANY(:jobs) ORDER BY id FOR UPDATE")
+# Ready, but nobody waits for it: what was known before is known again, the rest is not started.
+_REST = text("""
+WITH idle AS (
+    SELECT j.id, j.outcome IS NOT NULL AS known,
+        (SELECT r.reason FROM runs r JOIN products p ON p.plan_id = r.plan_id
+         WHERE r.job_id = j.id AND r.state = 'parked' LIMIT 1) AS reason
+    FROM jobs j WHERE j.id = ANY(:jobs) AND j.state = 'ready'
+      AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.id AND r.state = 'ready')
+), back AS (
+    UPDATE jobs SET state = CASE WHEN idle.known THEN 'done' ELSE 'parked' END, reason = idle.reason,
+        dispatched_at = NULL
+    FROM idle WHERE jobs.id = idle.id AND (idle.known OR idle.reason IS NOT NULL)
+)
+UPDATE runs SET job_id = NULL FROM idle WHERE runs.job_id = idle.id AND NOT idle.known AND idle.reason IS NULL
+""")
 # A running one is deleted by its own completion, which then finds no subscriber.
 _DELETE_ORPHANS = text("""
 DELETE FROM jobs j WHERE j.id = ANY(:jobs) AND j.state <> 'running'
@@ -91,11 +106,12 @@ def retract(connection: Connection, graph: StageGraph, products: Sequence[tuple[
 
 
 def drop_orphans(connection: Connection, jobs: Iterable[int | None]) -> None:
-    """Delete those of ``jobs`` that no run subscribes to any more.
+    """Let go of those of ``jobs`` that no run waits for: not started, and deleted when no run names them.
 
-    Locked in a statement of its own first: the deletion then sees subscriptions made until that moment.
+    Locked in a statement of its own first: the others then see subscriptions made until that moment.
     """
     ids = sorted({job for job in jobs if job is not None})
     if ids:
         connection.execute(_LOCK_JOBS, {"jobs": ids})
+        connection.execute(_REST, {"jobs": ids})
         connection.execute(_DELETE_ORPHANS, {"jobs": ids})
