@@ -11,7 +11,8 @@ from pipeline.graph import StageGraph
 from pipeline.outcomes import Lane
 from storage.ledger.advance import advance
 from storage.ledger.plan import Purpose, make_plans
-from storage.replays import LOCK_PRODUCTS, again
+from storage.ledger.withdraw import drop_orphans
+from storage.replays import again, lock_products
 
 _WHERE = """
 j.state = 'parked' AND (CAST(:jobs AS bigint[]) IS NULL OR j.id = ANY(:jobs))
@@ -43,7 +44,8 @@ WHERE plan_id = ANY(:plans) AND state IN ('parked', 'skipped')
 """)
 _READY = text(f"""
 UPDATE jobs j SET state = 'ready', attempts = 0, deaths = 0, suspect = false, not_before = now(),
-    dispatched_at = NULL, reason = NULL, error = NULL, trace = NULL, lease_token = NULL WHERE {_WHERE}
+    dispatched_at = NULL, reason = NULL, error = NULL, trace = NULL, lease_token = NULL
+WHERE {_WHERE} RETURNING j.id
 """)
 
 
@@ -84,9 +86,10 @@ class Parked:
         values = _values(jobs, stage, reason)
         with self._engine.begin() as connection:
             ids = list(connection.execute(_PRODUCTS, values).scalars())
-            rows = connection.execute(LOCK_PRODUCTS, {"ids": ids}).all() if ids else []
-            connection.execute(_READY, values)
+            rows = lock_products(connection, ids) if ids else []
+            released = connection.execute(_READY, values).scalars().all()
             self._replan(connection, [row for row in rows if row.live])
+            drop_orphans(connection, released)
         return len(rows)
 
     def _replan(self, connection: Connection, rows: Sequence[Any]) -> None:

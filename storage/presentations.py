@@ -105,7 +105,7 @@ def document(row: Any) -> dict[str, Any]:
         own |= {
             key.split("/", 1)[0]: c["value"]
             for key, c in row.corrections.items()
-            if key.endswith(f"/{image['id']}")
+            if key.partition("/")[2] == image["id"]
         }
         images.append({"id": image["id"], "role": image["role"], **own})
     whole = {key: f["value"] for key, f in fields.items() if not f["target"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from pipeline.events import Product
 from pipeline.graph import Scope, StageGraph
 from pipeline.outcomes import Lane
 from storage.ledger.advance import advance
+from storage.ledger.claim import LOCK_PRODUCTS
 from storage.ledger.plan import NewPlan, Purpose, make_plans
 
 _UNCHANGED_AT_ONCE = 20_000
@@ -102,10 +103,10 @@ WHERE i.replay_id = :replay AND i.verdict = 'pending'
   AND NOT EXISTS (SELECT FROM plans pl WHERE pl.product_id = i.product_id AND pl.verdict IS NULL)
 ORDER BY i.product_id LIMIT :limit
 """)
-LOCK_PRODUCTS = text("""
+_LOCKED = text("""
 SELECT p.id, p.live, p.facts, p.revision, p.generation, pl.id AS open_plan FROM products p
 LEFT JOIN plans pl ON pl.product_id = p.id AND pl.verdict IS NULL
-WHERE p.id = ANY(:ids) ORDER BY p.id FOR UPDATE OF p
+WHERE p.id = ANY(:ids) ORDER BY p.id
 """)
 _ITEMS = text(
     "UPDATE replay_items SET verdict = :verdict WHERE replay_id = :replay AND product_id = ANY(:products)"
@@ -272,7 +273,7 @@ class Replays:
         if not ids:
             connection.execute(_FINISH, {"replay": replay.id})
             return 0
-        rows = connection.execute(LOCK_PRODUCTS, {"ids": ids}).all()
+        rows = lock_products(connection, ids)
         gone = [row.id for row in rows if not row.live]
         if gone:
             connection.execute(_ITEMS, {"replay": replay.id, "products": gone, "verdict": "withdrawn"})
@@ -330,6 +331,15 @@ class Replays:
             "wanted": list(request.stages),
             "stale_only": bool(request.stages) and not request.force,
         }
+
+
+def lock_products(connection: Connection, ids: Sequence[int]) -> Sequence[Any]:
+    """Lock products by row id; returns how they, and their open plans, stand now that nobody else changes them.
+
+    Two statements, since one that waits for a lock reads the rows beside it as they were before the wait.
+    """
+    connection.execute(LOCK_PRODUCTS, {"ids": ids})
+    return connection.execute(_LOCKED, {"ids": ids}).all()
 
 
 def again(row: Any) -> NewPlan:

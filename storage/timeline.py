@@ -12,7 +12,7 @@ from pipeline.graph import StageGraph
 from pipeline.outcomes import Lane
 from storage.ledger.advance import advance
 from storage.ledger.plan import Purpose, make_plans
-from storage.replays import LOCK_PRODUCTS, again
+from storage.replays import again, lock_products
 
 _FIND = text("""
 SELECT id, source, product_id, live, revision, generation, plan_id, facts, withdrawn_at FROM products
@@ -52,6 +52,7 @@ SELECT (SELECT count(*) FROM products WHERE live) AS live, (SELECT count(*) FROM
        (SELECT count(*) FROM events WHERE planned_at IS NULL) AS unplanned
 """)
 _HASTEN = text("""
+WITH plan AS (UPDATE plans SET lane = 0 WHERE id = :plan)
 UPDATE jobs SET lane = 0, dispatched_at = NULL FROM runs r
 WHERE r.job_id = jobs.id AND r.plan_id = :plan AND jobs.state = 'ready' AND jobs.lane > 0
 """)
@@ -99,7 +100,7 @@ class Timeline:
         """Pass a product through the graph now, ahead of any backfill; returns the queues that got work."""
         with self._engine.begin() as connection:
             found = _find(connection, product, source)
-            [row] = connection.execute(LOCK_PRODUCTS, {"ids": [found.id]}).all()
+            [row] = lock_products(connection, [found.id])
             if not row.live:
                 raise RejectedInput(
                     "withdrawn", f"product {product!r} is withdrawn: only a new event brings it back"

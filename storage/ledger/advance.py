@@ -182,11 +182,7 @@ def _subscribe(
     """Attach runs to their jobs, new or known; returns the ids of the runs that were answered at once."""
     if not wanted:
         return []
-    fresh = _insert_jobs(connection, graph, wanted)
-    rest = sorted({a.fingerprint for _, a in wanted} - fresh.keys())
-    known: dict[bytes, Any] = {}
-    if rest:
-        known = {bytes(r.fingerprint): r for r in connection.execute(_KNOWN_JOBS, {"fingerprints": rest})}
+    fresh, known = _jobs_of(connection, graph, wanted)
     again: dict[int, int] = {}
     hasten: dict[int, int] = {}
     reused: list[int] = []
@@ -233,13 +229,30 @@ def _join(plan: Plan, view: RunView, job: Any, again: dict[int, int], hasten: di
         hasten[job.id] = min(plan.lane, hasten.get(job.id, Lane.BACKFILL))
 
 
+def _jobs_of(
+    connection: Connection, graph: StageGraph, wanted: Sequence[tuple[Plan, Attach]]
+) -> tuple[Mapping[bytes, int], Mapping[bytes, Any]]:
+    """The jobs of these fingerprints: those made just now, and those known before, locked."""
+    missing: dict[bytes, tuple[Plan, Attach]] = {}
+    for plan, attach in wanted:
+        missing.setdefault(attach.fingerprint, (plan, attach))
+    fresh: dict[bytes, int] = {}
+    known: dict[bytes, Any] = {}
+    # Again only when a job was there at the first statement and deleted before the second could lock it.
+    while missing:
+        fresh |= _insert_jobs(connection, graph, list(missing.values()))
+        rest = sorted(missing.keys() - fresh.keys())
+        if rest:
+            rows = connection.execute(_KNOWN_JOBS, {"fingerprints": rest})
+            known |= {bytes(row.fingerprint): row for row in rows}
+        missing = {key: missing[key] for key in rest if key not in known}
+    return fresh, known
+
+
 def _insert_jobs(
     connection: Connection, graph: StageGraph, wanted: Sequence[tuple[Plan, Attach]]
 ) -> Mapping[bytes, int]:
-    first: dict[bytes, tuple[Plan, Attach]] = {}
-    for plan, attach in wanted:
-        first.setdefault(attach.fingerprint, (plan, attach))
-    rows = sorted(first.values(), key=lambda pair: (pair[0].id, pair[1].fingerprint))
+    rows = sorted(wanted, key=lambda pair: (pair[0].id, pair[1].fingerprint))
     result = connection.execute(
         _NEW_JOBS,
         {

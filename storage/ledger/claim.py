@@ -251,8 +251,8 @@ def _with_inputs(
     subscribers = {
         row.job_id: row for row in connection.execute(_SUBSCRIBER, {"jobs": [row.id for row in rows]})
     }
-    rows = [row for row in rows if row.id in subscribers]
     facts = plan_facts(connection, sorted({row.plan_id for row in subscribers.values()}))
+    rows = [row for row in rows if row.id in subscribers and subscribers[row.id].plan_id in facts]
     upstream = graph.upstream(spec.name)
     outcomes: defaultdict[tuple[int, str], list[tuple[str, Outcome]]] = defaultdict(list)
     if upstream:

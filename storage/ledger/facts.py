@@ -10,14 +10,16 @@ from sqlalchemy import Connection, text
 from pipeline.events import Product
 
 _KEPT = 4096
-_FACTS = text("""
-SELECT pl.id, p.product_id, p.facts FROM plans pl JOIN products p ON p.id = pl.product_id WHERE pl.id = ANY(:plans)
-""")
+# Of current plans only: the facts of a product that has moved on are not those of its older plan.
+_FACTS = text("SELECT plan_id AS id, product_id, facts FROM products WHERE plan_id = ANY(:plans)")
 _known: OrderedDict[tuple[str, int], Product] = OrderedDict()
 
 
 def plan_facts(connection: Connection, plans: Sequence[int]) -> dict[int, Product]:
-    """The product of each plan, as its event told it; a withdrawal's plan has none and gets an empty one."""
+    """The product of each current plan, as its event told it; a withdrawal's plan has none and gets an empty one.
+
+    A plan that is its product's current one no more may be missing.
+    """
     # One process may look into several databases, as tests do.
     database = str(connection.engine.url)
     found = {plan: _known[database, plan] for plan in plans if (database, plan) in _known}

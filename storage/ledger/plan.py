@@ -162,7 +162,8 @@ def plan_events(connection: Connection, graph: StageGraph, limit: int) -> tuple[
     redact: dict[int, bool] = {}
     for fold in folds.values():
         verdicts |= {seq: v for seq, v in fold.verdicts.items() if seq not in plans}
-        redact |= dict.fromkeys(fold.seqs, not fold.live)
+        # Of a product of which nothing was ever read, a body is kept for the release that can.
+        redact |= dict.fromkeys(fold.seqs, not fold.live and fold.standing != Standing())
     connection.execute(
         _PLANNED,
         {

@@ -61,10 +61,12 @@ _FORGET = text("""
 UPDATE products SET live = false, facts = NULL, signature = '', withdrawn_at = now()
 WHERE id = ANY(:products)
 """)
+# What is not planned yet may be the product's return; planning it decides.
 _REDACT = text("""
 UPDATE events SET body = NULL
 FROM unnest(CAST(:sources AS text[]), CAST(:names AS text[])) AS u (source, product_id)
 WHERE events.source = u.source AND events.product_id = u.product_id AND events.body IS NOT NULL
+  AND events.planned_at IS NOT NULL
 """)
 _REDACT_QUARANTINE = text("""
 DELETE FROM quarantine q USING unnest(CAST(:sources AS text[]), CAST(:names AS text[])) AS u (source, name)
