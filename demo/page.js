@@ -1,0 +1,24 @@
+"use strict";
+const controls = ["query", "group", "verdict"].map((id) => document.getElementById(id));
+const cards = [...document.querySelectorAll(".card")];
+function filter() {
+  const [query, group, verdict] = controls.map((control) => control.value);
+  const words = query.toLowerCase().split(/\s+/).filter(Boolean);
+  let shown = 0;
+  for (const card of cards) {
+    const { text, ...own } = card.dataset;
+    const fits = words.every((word) => text.includes(word)) && (!group || own.group === group) && (!verdict || own.verdict === verdict);
+    card.hidden = !fits;
+    shown += fits;
+  }
+  document.getElementById("shown").textContent = shown === cards.length ? `${shown} products` : `${shown} of ${cards.length} products`;
+  document.getElementById("none").hidden = shown > 0 || cards.length === 0;
+}
+for (const control of controls) control.addEventListener("input", filter);
+document.querySelector(".filter").addEventListener("submit", (event) => event.preventDefault());
+document.getElementById("reset").addEventListener("click", () => {
+  for (const control of controls) control.value = "";
+  filter();
+  controls[0].focus();
+});
+filter();
