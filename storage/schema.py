@@ -186,7 +186,7 @@ class JobRow(Base):
         ),
         Index("jobs_leased", "lease_until", postgresql_where=text("state = 'running'")),
         Index("jobs_parked", "stage", postgresql_where=text("state = 'parked'")),
-        Index("jobs_finished", "finished_at"),
+        Index("jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
@@ -231,8 +231,6 @@ class RunRow(Base):
     __table_args__ = (
         UniqueConstraint("plan_id", "stage", "target"),
         Index("runs_job", "job_id"),
-        Index("runs_product", "product_id"),
-        Index("runs_subscribed", "job_id", postgresql_where=text("state = 'ready'")),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)

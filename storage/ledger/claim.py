@@ -50,34 +50,23 @@ SELECT a.id, a.stage, a.suspect, (
     SELECT p.product_id FROM runs r JOIN products p ON p.id = r.product_id WHERE r.job_id = a.id LIMIT 1
 ) AS product FROM admitted a ORDER BY a.place, a.source
 """)
+_ASKED = text("""
+SELECT id, suspect, load_bytes FROM jobs
+WHERE id = ANY(:ids) AND stage = :stage AND state = 'ready' AND not_before <= now()
+ORDER BY turn, id FOR UPDATE SKIP LOCKED
+""")
+_TOP_UP = text("""
+SELECT id, suspect, load_bytes FROM jobs
+WHERE stage = :stage AND lane = :lane AND recipe = :recipe AND state = 'ready' AND NOT suspect
+  AND not_before <= now() AND NOT (id = ANY(:ids))
+ORDER BY turn, id LIMIT :room FOR UPDATE SKIP LOCKED
+""")
 _CLAIM = text("""
-WITH asked AS (
-    SELECT id, row_number() OVER (ORDER BY turn, id) AS place FROM jobs
-    WHERE id = ANY(:ids) AND stage = :stage AND state = 'ready' AND not_before <= now()
-      AND (NOT suspect OR cardinality(CAST(:ids AS bigint[])) = 1)
-), room AS (
-    SELECT :limit - (SELECT count(*) FROM asked) AS free,
-           EXISTS (SELECT FROM jobs j JOIN asked USING (id) WHERE j.suspect) AS alone
-), extra AS (
-    SELECT j.id, 1000000 + row_number() OVER (ORDER BY j.turn, j.id) AS place FROM (
-        SELECT id, turn FROM jobs, room WHERE stage = :stage AND lane = :lane AND recipe = :recipe
-          AND state = 'ready' AND NOT suspect AND not_before <= now() AND NOT (id = ANY(:ids))
-          AND NOT alone AND free > 0
-        ORDER BY turn, id LIMIT GREATEST(0, (SELECT free FROM room))) j
-), chosen AS (
-    SELECT j.id, c.place, sum(j.load_bytes) OVER (ORDER BY c.place) AS bytes
-    FROM jobs j JOIN (SELECT * FROM asked UNION ALL SELECT * FROM extra) c USING (id)
-), locked AS (
-    SELECT j.id, c.place FROM jobs j JOIN chosen c USING (id)
-    WHERE j.state = 'ready' AND j.not_before <= now() AND (c.bytes <= :bytes OR c.place = 1)
-      AND EXISTS (SELECT FROM runs r WHERE r.job_id = j.id AND r.state = 'ready')
-    ORDER BY c.place LIMIT :limit FOR UPDATE OF j SKIP LOCKED
-)
 UPDATE jobs SET state = 'running', lease_token = nextval('lease_tokens'), worker = :worker,
-    lease_until = now() + make_interval(secs => :lease_s), lease_size = (SELECT count(*) FROM locked),
+    lease_until = now() + make_interval(secs => :lease_s), lease_size = cardinality(CAST(:ids AS bigint[])),
     attempts = attempts + 1, started_at = now(), dispatched_at = NULL
-FROM locked WHERE jobs.id = locked.id
-RETURNING jobs.id, jobs.lease_token, jobs.attempts, jobs.recipe, jobs.lane, jobs.source, jobs.suspect
+WHERE id = ANY(:ids)
+RETURNING id, lease_token, attempts, recipe, lane, source
 """)
 # What was asked for and did not fit goes back to be admitted again, at once.
 _PUT_BACK = text("""
@@ -200,19 +189,11 @@ def claim(
     to be planned anew since they are of another recipe, and whether some went back to be admitted again.
     """
     recipe = graph.recipe_key(spec.name)
-    rows = connection.execute(
-        _CLAIM,
-        {
-            "ids": list(ids),
-            "stage": spec.name,
-            "lane": int(lane),
-            "recipe": recipe,
-            "limit": limit,
-            "bytes": spec.batch_bytes,
-            "lease_s": spec.lease_s,
-            "worker": worker,
-        },
-    ).all()
+    chosen = _choose(connection, spec, ids, recipe, lane, limit)
+    rows: Sequence[Any] = []
+    if chosen:
+        values = {"ids": chosen, "lease_s": spec.lease_s, "worker": worker}
+        rows = sorted(connection.execute(_CLAIM, values), key=lambda row: chosen.index(row.id))
     taken = {row.id for row in rows}
     missed = [job for job in ids if job not in taken]
     put_back = bool(missed) and connection.execute(_PUT_BACK, {"ids": missed}).rowcount > 0
@@ -220,6 +201,27 @@ def claim(
     claimed = _with_inputs(connection, graph, spec, [row for row in rows if row.recipe == recipe])
     _release_abandoned(connection, taken - set(stale) - {item.job_id for item in claimed})
     return claimed, stale, put_back
+
+
+def _choose(
+    connection: Connection, spec: StageSpec, ids: Sequence[int], recipe: str, lane: Lane, limit: int
+) -> list[int]:
+    """Lock what was asked for and can start, then as much more as fits; never a suspect beside others."""
+    found = list(connection.execute(_ASKED, {"ids": list(ids), "stage": spec.name}))
+    if len(ids) > 1:
+        found = [row for row in found if not row.suspect]
+    room = limit - len(found)
+    if room > 0 and not any(row.suspect for row in found):
+        values = {"stage": spec.name, "lane": int(lane), "recipe": recipe, "ids": list(ids), "room": room}
+        found += connection.execute(_TOP_UP, values)
+    chosen: list[int] = []
+    load = 0
+    for row in found[:limit]:
+        load += row.load_bytes
+        if chosen and load > spec.batch_bytes:
+            break
+        chosen.append(row.id)
+    return chosen
 
 
 def _release_abandoned(connection: Connection, jobs: set[int]) -> None:

@@ -20,6 +20,7 @@ from storage.ledger.withdraw import drop_orphans
 _LOCK = text("""
 SELECT jobs.id, jobs.lease_token = u.token AND jobs.state = 'running' AS ours,
        jobs.lease_token = u.token AND jobs.state IN ('done', 'parked') AS told,
+       jobs.outcome IS NOT NULL AS computed_before,
        EXISTS (SELECT FROM runs r WHERE r.job_id = jobs.id AND r.state = 'ready'
                AND r.product_id = ANY(:products)) AS wanted
 FROM jobs JOIN unnest(CAST(:ids AS bigint[]), CAST(:tokens AS bigint[])) AS u (id, token) USING (id)
@@ -44,14 +45,11 @@ FROM jsonb_to_recordset(CAST(:rows AS jsonb))
 WHERE jobs.id = u.id
 """)
 _USES = text("""
-WITH stale AS (
-    DELETE FROM asset_uses WHERE job_id = ANY(:done) AND NOT ((job_id, digest) IN (
-        SELECT * FROM unnest(CAST(:jobs AS bigint[]), CAST(:digests AS text[])) AS u (job_id, digest)))
-)
 INSERT INTO asset_uses (job_id, digest)
 SELECT * FROM unnest(CAST(:jobs AS bigint[]), CAST(:digests AS text[])) AS u (job_id, digest)
 ON CONFLICT DO NOTHING
 """)
+_FORGET_USES = text("DELETE FROM asset_uses WHERE job_id = ANY(:jobs)")
 _SETTLE = text("""
 WITH subscribed AS (
     SELECT r.id, r.product_id, r.product_id = ANY(:products) AS locked, j.state, j.reason
@@ -63,6 +61,10 @@ WITH subscribed AS (
     FROM subscribed s WHERE runs.id = s.id AND s.locked
 )
 SELECT id, product_id, locked FROM subscribed
+""")
+_AWAITED = text("""
+SELECT DISTINCT r.job_id FROM products p JOIN runs r ON r.plan_id = p.plan_id
+WHERE p.id = ANY(:ids) AND r.state = 'ready'
 """)
 _BEHIND = text("""
 SELECT DISTINCT r.product_id FROM runs r JOIN jobs j ON j.id = r.job_id
@@ -101,16 +103,21 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result])
     ours: list[int] = []
     told: set[int] = set()
     unwanted: list[int] = []
+    before: list[int] = []
     tokens = [by_id[job].token for job in sorted(by_id)]
     for row in connection.execute(_LOCK, {"ids": sorted(by_id), "tokens": tokens, "products": products}):
         if row.ours:
             ours.append(row.id)
             if not row.wanted:
                 unwanted.append(row.id)
+            if row.computed_before:
+                before.append(row.id)
         elif row.told:
             told.add(row.id)
     done = [by_id[job] for job in ours if by_id[job].outcome is not None]
     failed = [by_id[job] for job in ours if by_id[job].outcome is None]
+    if before:
+        connection.execute(_FORGET_USES, {"jobs": before})
     if done:
         _write_outcomes(connection, done)
     if failed:
@@ -143,7 +150,7 @@ def catch_up(connection: Connection, graph: StageGraph, products: Sequence[int])
     rows = sorted(products)
     connection.execute(LOCK_PRODUCTS, {"ids": rows})
     jobs = connection.execute(
-        text("SELECT DISTINCT job_id FROM runs WHERE product_id = ANY(:ids) AND state = 'ready'"),
+        _AWAITED,
         {"ids": rows},
     ).scalars()
     settled = connection.execute(_SETTLE, {"jobs": list(jobs), "products": rows})
@@ -179,7 +186,6 @@ def _write_outcomes(connection: Connection, done: Sequence[Result]) -> None:
         connection.execute(
             _USES,
             {
-                "done": [result.job_id for result, _ in values],
                 "jobs": [job for job, _ in uses],
                 "digests": [blob for _, blob in uses],
             },

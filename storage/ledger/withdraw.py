@@ -35,7 +35,9 @@ WITH open AS (
 )
 SELECT DISTINCT job_id FROM open WHERE job_state = 'ready'
 """)
-_DELETE_RUNS = text("DELETE FROM runs WHERE product_id = ANY(:products) RETURNING job_id")
+_DELETE_RUNS = text(
+    "DELETE FROM runs WHERE plan_id IN (SELECT id FROM plans WHERE product_id = ANY(:products)) RETURNING job_id"
+)
 _LOCK_JOBS = text("SELECT id FROM jobs WHERE id = ANY(:jobs) ORDER BY id FOR UPDATE")
 # Ready, but nobody waits for it: what was known before is known again, the rest is not started.
 _REST = text("""

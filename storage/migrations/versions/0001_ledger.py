@@ -112,7 +112,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state = 'ready' AND dispatched_at IS NOT NULL"),
     )
-    op.create_index("jobs_finished", "jobs", ["finished_at"], unique=False)
+    op.create_index(
+        "jobs_finished",
+        "jobs",
+        ["finished_at"],
+        unique=False,
+        postgresql_where=sa.text("finished_at IS NOT NULL"),
+    )
     op.create_index(
         "jobs_leased", "jobs", ["lease_until"], unique=False, postgresql_where=sa.text("state = 'running'")
     )
@@ -301,16 +307,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("plan_id", "stage", "target"),
     )
     op.create_index("runs_job", "runs", ["job_id"], unique=False)
-    op.create_index("runs_product", "runs", ["product_id"], unique=False)
-    op.create_index(
-        "runs_subscribed", "runs", ["job_id"], unique=False, postgresql_where=sa.text("state = 'ready'")
-    )
     op.execute(_NEVER_BACK)
 
 
 def downgrade() -> None:
-    op.drop_index("runs_subscribed", table_name="runs", postgresql_where=sa.text("state = 'ready'"))
-    op.drop_index("runs_product", table_name="runs")
     op.drop_index("runs_job", table_name="runs")
     op.drop_table("runs")
     op.drop_index(
@@ -340,7 +340,7 @@ def downgrade() -> None:
     )
     op.drop_index("jobs_parked", table_name="jobs", postgresql_where=sa.text("state = 'parked'"))
     op.drop_index("jobs_leased", table_name="jobs", postgresql_where=sa.text("state = 'running'"))
-    op.drop_index("jobs_finished", table_name="jobs")
+    op.drop_index("jobs_finished", table_name="jobs", postgresql_where=sa.text("finished_at IS NOT NULL"))
     op.drop_index(
         "jobs_dispatched",
         table_name="jobs",
