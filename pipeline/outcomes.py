@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -84,12 +84,14 @@ class Outcome(Value):
 def _blobs(value: Any) -> Iterator[Blob]:
     if isinstance(value, Blob):
         yield value
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _blobs(getattr(value, name))
+        return
+    parts: Iterable[Any] = ()
+    if isinstance(value, BaseModel):
+        parts = vars(value).values()
     elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _blobs(item)
+        parts = value
     elif isinstance(value, dict):
-        for item in value.values():
-            yield from _blobs(item)
+        parts = value.values()
+    for part in parts:
+        if not isinstance(part, str | int | float):
+            yield from _blobs(part)

@@ -35,7 +35,7 @@ WHERE r.plan_id = ANY(:plans)
 _NEW_JOBS = text("""
 INSERT INTO jobs (fingerprint, stage, recipe, engine, queue, lane, source, turn, load_bytes)
 SELECT decode(fingerprint, 'hex'), stage, recipe, engine, queue, lane, source, turn, load_bytes
-FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS u (fingerprint text, stage text, recipe text, engine text,
+FROM json_to_recordset(CAST(:rows AS json)) AS u (fingerprint text, stage text, recipe text, engine text,
     queue text, lane smallint, source text, turn bigint, load_bytes bigint)
 ON CONFLICT (fingerprint) DO NOTHING
 RETURNING id, fingerprint
@@ -47,8 +47,7 @@ FROM jobs WHERE fingerprint = ANY(:fingerprints) ORDER BY id FOR UPDATE
 """)
 _AGAIN = text("""
 UPDATE jobs SET state = 'ready', attempts = 0, deaths = 0, suspect = false, not_before = now(),
-    dispatched_at = NULL, reason = NULL, error = NULL, trace = NULL, lane = LEAST(jobs.lane, u.lane),
-    lease_token = NULL
+    dispatched_at = NULL, reason = NULL, error = NULL, trace = NULL, lane = u.lane, lease_token = NULL
 FROM unnest(CAST(:ids AS bigint[]), CAST(:lanes AS smallint[])) AS u (id, lane) WHERE jobs.id = u.id
 """)
 _HASTEN = text("""
@@ -59,7 +58,7 @@ WHERE jobs.id = u.id AND u.lane < jobs.lane
 _SETTLE_RUNS = text("""
 UPDATE runs SET state = u.state, job_id = u.job_id, reason = u.reason,
     settled_at = CASE WHEN u.state = 'ready' THEN NULL ELSE now() END
-FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS u (id bigint, state text, job_id bigint, reason text)
+FROM json_to_recordset(CAST(:rows AS json)) AS u (id bigint, state text, job_id bigint, reason text)
 WHERE runs.id = u.id
 """)
 
@@ -158,7 +157,7 @@ def load_plans(connection: Connection, products: Sequence[int]) -> dict[int, Pla
             force_before=row.force_before,
             force_stages=tuple(row.force_stages),
         )
-    for row in connection.execute(_RUNS, {"plans": list(plans)}):
+    for row in connection.execute(_RUNS, {"plans": list(plans)}).all():
         plan = plans[row.plan_id]
         plan.run_ids[row.stage, row.target] = row.id
         settled = row.state in (RunState.DONE, RunState.REUSED)
@@ -211,6 +210,7 @@ def _subscribe(
 def _join(plan: Plan, view: RunView, job: Any, again: dict[int, int], hasten: dict[int, int]) -> None:
     """Decide what an existing job means for this run."""
     if job.id in again:
+        again[job.id] = min(plan.lane, again[job.id])
         return
     if job.state == JobState.DONE:
         if plan.forces(job.stage, job.finished_at):

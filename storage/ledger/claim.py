@@ -259,7 +259,7 @@ def _with_inputs(
     outcomes: defaultdict[tuple[int, str], list[tuple[str, Outcome]]] = defaultdict(list)
     if upstream:
         plans = sorted({row.plan_id for row in subscribers.values()})
-        for row in connection.execute(_INPUTS, {"plans": plans, "stages": list(upstream)}):
+        for row in connection.execute(_INPUTS, {"plans": plans, "stages": list(upstream)}).all():
             outcome = graph.stages[row.stage].produces.model_validate(row.outcome)
             outcomes[row.plan_id, row.stage].append((row.target, outcome))
     claimed = []

@@ -25,7 +25,7 @@ def plan_facts(connection: Connection, plans: Sequence[int]) -> dict[int, Produc
     found = {plan: _known[database, plan] for plan in plans if (database, plan) in _known}
     missing = [plan for plan in plans if plan not in found]
     if missing:
-        for row in connection.execute(_FACTS, {"plans": missing}):
+        for row in connection.execute(_FACTS, {"plans": missing}).all():
             if row.facts is None:
                 found[row.id] = Product(product_id=row.product_id, revision=1)
                 continue

@@ -23,14 +23,14 @@ WHERE r.id = ANY(:runs) AND r.stage = ANY(:stages) AND j.outcome IS NOT NULL
 _SERVE = text("""
 UPDATE presentations SET fields = presentations.fields || u.fields, revision = u.revision, generation = u.generation,
     updated_at = now()
-FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+FROM json_to_recordset(CAST(:rows AS json))
     AS u (product_id bigint, revision bigint, generation bigint, fields jsonb)
 WHERE presentations.product_id = u.product_id
   AND (u.revision, u.generation) >= (presentations.revision, presentations.generation)
 """)
 _PROPOSE = text("""
 UPDATE presentations SET candidate = presentations.candidate || u.fields, updated_at = now()
-FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+FROM json_to_recordset(CAST(:rows AS json))
     AS u (product_id bigint, revision bigint, generation bigint, fields jsonb)
 WHERE presentations.product_id = u.product_id
 """)
@@ -44,7 +44,7 @@ def present(
     if not runs or not presenting:
         return
     fields: defaultdict[int, dict[str, Any]] = defaultdict(dict)
-    for row in connection.execute(_OUTCOMES, {"runs": list(runs), "stages": presenting}):
+    for row in connection.execute(_OUTCOMES, {"runs": list(runs), "stages": presenting}).all():
         plan = plans.get(row.plan_id)
         if plan is None:
             continue

@@ -8,5 +8,5 @@ from typing import Any
 
 
 def records(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The rows for ``jsonb_to_recordset(CAST(:rows AS jsonb))``; bytes travel as hex."""
+    """The rows for ``json_to_recordset(CAST(:rows AS json))``; bytes travel as hex."""
     return json.dumps(list(rows), separators=(",", ":"), ensure_ascii=False, allow_nan=False)

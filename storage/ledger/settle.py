@@ -30,7 +30,7 @@ _DONE = text("""
 UPDATE jobs SET state = 'done', outcome = u.outcome, outcome_digest = decode(u.digest, 'hex'),
     outcome_bytes = u.bytes, blocks = u.blocks, seconds = u.seconds, finished_at = now(), lease_until = NULL,
     reason = NULL, error = NULL, trace = NULL
-FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+FROM json_to_recordset(CAST(:rows AS json))
     AS u (id bigint, outcome jsonb, digest text, bytes bigint, blocks text, seconds float)
 WHERE jobs.id = u.id
 """)
@@ -40,13 +40,13 @@ UPDATE jobs SET state = CASE WHEN u.reason IS NULL THEN 'ready' ELSE 'parked' EN
     finished_at = CASE WHEN u.reason IS NULL THEN NULL ELSE now() END, lease_until = NULL,
     lease_token = CASE WHEN u.reason IS NULL THEN NULL ELSE lease_token END, dispatched_at = NULL,
     reason = u.reason, error = u.error, trace = u.trace
-FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+FROM json_to_recordset(CAST(:rows AS json))
     AS u (id bigint, after_s float, refund smallint, reason text, error text, trace text)
 WHERE jobs.id = u.id
 """)
 _USES = text("""
 INSERT INTO asset_uses (job_id, digest)
-SELECT * FROM unnest(CAST(:jobs AS bigint[]), CAST(:digests AS text[])) AS u (job_id, digest)
+SELECT job, digest FROM json_to_recordset(CAST(:rows AS json)) AS u (job bigint, digest text)
 ON CONFLICT DO NOTHING
 """)
 _FORGET_USES = text("DELETE FROM asset_uses WHERE job_id = ANY(:jobs)")
@@ -105,7 +105,7 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result])
     unwanted: list[int] = []
     before: list[int] = []
     tokens = [by_id[job].token for job in sorted(by_id)]
-    for row in connection.execute(_LOCK, {"ids": sorted(by_id), "tokens": tokens, "products": products}):
+    for row in connection.execute(_LOCK, {"ids": sorted(by_id), "tokens": tokens, "products": products}).all():
         if row.ours:
             ours.append(row.id)
             if not row.wanted:
@@ -129,7 +129,7 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result])
     stragglers: list[int] = []
     terminal = [r.job_id for r in done] + [r.job_id for r in failed if isinstance(r.decision, Park)]
     if terminal:
-        for row in connection.execute(_SETTLE, {"jobs": terminal, "products": products}):
+        for row in connection.execute(_SETTLE, {"jobs": terminal, "products": products}).all():
             if row.locked:
                 runs.append(row.id)
             else:
@@ -183,13 +183,8 @@ def _write_outcomes(connection: Connection, done: Sequence[Result]) -> None:
     )
     uses = sorted({(result.job_id, blob.digest) for result, outcome in values for blob in outcome.blobs()})
     if uses:
-        connection.execute(
-            _USES,
-            {
-                "jobs": [job for job, _ in uses],
-                "digests": [blob for _, blob in uses],
-            },
-        )
+        rows = records({"job": job, "digest": blob} for job, blob in uses)
+        connection.execute(_USES, {"rows": rows})
 
 
 def _write_failures(connection: Connection, failed: Sequence[Result]) -> None:
