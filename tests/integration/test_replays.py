@@ -137,6 +137,14 @@ def test_force_computes_again_and_serves_the_next_generation(ledger: Ledger) -> 
     assert computed == 4, "of this stage only"
 
 
+def test_force_stays_out_of_the_way_of_live_work(ledger: Ledger) -> None:
+    replays = Replays(ledger.engine, ledger.graph)
+    replays.create(Request(force=True))
+    replays.advance()
+    lanes = rows(ledger.engine, "SELECT lane, count(*) FROM jobs WHERE state = 'ready' GROUP BY 1")
+    assert [tuple(row) for row in lanes] == [(Lane.BACKFILL, 5)]
+
+
 def test_force_asks_a_shared_photo_once(ledger: Ledger) -> None:
     photo = [{"id": "a", "url": "https://shop.example/x", "sha256": "e" * 64}]
     ledger.accept([upload(p, images=photo, title="one title") for p in ("s1", "s2")])
