@@ -11,6 +11,8 @@ from workers.settings import Settings
 
 _TASKS_KEPT = 5_000
 _WORKERS_KEPT_S = 3_600
+# Flower asks eight questions at once, each over two connections; with fewer it waits for itself for ever.
+_CONNECTIONS = 32
 
 
 def guard_flower(host: str, basic_auth: str) -> None:
@@ -46,6 +48,7 @@ def run_flower(settings: Settings) -> None:
     except ModuleNotFoundError as error:
         raise ConfigurationError("Flower is not installed: pip install 'vitrine[flower]'") from error
     app = make_app(settings.broker_url)
+    app.conf.broker_pool_limit = _CONNECTIONS
     if settings.flower_basic_auth:
         # Not as an argument: there a comma in the password would separate two users.
         options.basic_auth = [settings.flower_basic_auth]
