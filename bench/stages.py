@@ -159,8 +159,7 @@ def main() -> None:
         )
 
     app = make_worker_app(os.environ["BENCH_BROKER"], stub_stages(), runtime, window=_WINDOW, log="json")
-    queues = sorted({spec.queue for spec in graph().stages.values()})
-    run_worker(app, queues, 2, "bench")
+    run_worker(app, graph().queues, 2, "bench")
 
 
 if __name__ == "__main__":

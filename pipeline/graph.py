@@ -135,6 +135,12 @@ class StageGraph:
         return fingerprint("graph", sorted(self._recipe_keys.items())).hex()[:16]
 
     @property
+    def queues(self) -> tuple[str, ...]:
+        """Every queue, those of the last stages first: served in this order, products are finished before
+        others are begun."""
+        return tuple(dict.fromkeys(spec.queue for spec in reversed(self.stages.values())))
+
+    @property
     def roots(self) -> tuple[str, ...]:
         return tuple(name for name, upstream in self._upstream.items() if not upstream)
 

@@ -109,7 +109,7 @@ class Timeline:
                 connection.execute(_HASTEN, {"plan": row.open_plan})
                 return {spec.queue for spec in self._graph.stages.values()}
             make_plans(connection, self._graph, [again(row)], Purpose("process", Lane.LIVE))
-            return advance(connection, self._graph, [row.id])
+            return advance(connection, self._graph, [row.id]).queues
 
 
 def _find(connection: Connection, product: str, source: str | None) -> Any:

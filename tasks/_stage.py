@@ -30,7 +30,7 @@ from pipeline.errors import ConfigurationError, NotReady, Transient, VitrineErro
 from pipeline.events import ImageRef, Product
 from pipeline.graph import Scope, StageSpec
 from pipeline.outcomes import Lane, Outcome
-from storage.ledger import Batch, Claimed, Ledger, Result
+from storage.ledger import Batch, Claimed, Ledger, Result, Settled
 from tasks._runtime import Runtime
 
 _log = structlog.get_logger("vitrine.stage")
@@ -185,7 +185,8 @@ class StageRunner:
                 crash_point(f"{spec.name}.computed")
                 settled = self._settle(results)
             crash_point(f"{spec.name}.settled")
-            queues |= settled.queues
+            announce(self._app, self._ledger.batches(settled))
+            queues |= settled.news.queues
             done = [r for r in results if r.outcome is not None and r.job_id in settled.accepted]
             counts |= {
                 "done": len(done),
@@ -219,12 +220,12 @@ class StageRunner:
                 results.append(Result(item.job_id, item.token, outcome, seconds=seconds))
         return results
 
-    def _settle(self, results: Sequence[Result]) -> Any:
+    def _settle(self, results: Sequence[Result]) -> Settled:
         """Settle, patiently: a database that restarts must not cost finished work."""
         deadline = time.monotonic() + _SETTLE_PATIENCE_S
         while True:
             try:
-                return self._ledger.settle(results)
+                return self._ledger.settle(results, self._window)
             except (OperationalError, InterfaceError) as error:
                 if time.monotonic() > deadline:
                     raise

@@ -13,7 +13,7 @@ from typing import Self
 
 from storage.database import open_database
 from storage.migrations import upgrade
-from tasks._stage import load_stages
+from workers.bootstrap import build_graph
 from workers.embedded import PostgresServer, ValkeyServer
 from workers.settings import STACK_FILE, Settings
 from workers.supervisor import Program, Status, Supervisor
@@ -70,7 +70,7 @@ class Stack(AbstractContextManager["Stack"]):
         engine.dispose()
         assets = self.home / "assets"
         assets.mkdir(parents=True, exist_ok=True)
-        addresses = {
+        addresses: dict[str, str | list[str]] = {
             "database_url": database,
             "broker_url": valkey.url,
             "assets_url": assets.as_uri(),
@@ -99,7 +99,7 @@ class Stack(AbstractContextManager["Stack"]):
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         }
         command = [sys.executable, "-m", "workers.cli"]
-        queues = sorted({stage.spec.queue for stage in load_stages().values()})
+        queues = build_graph(self.settings).queues
         programs = [
             Program("intake", [*command, "intake"], env),
             Program("relay", [*command, "relay"], env),

@@ -15,7 +15,7 @@ from pipeline.graph import StageGraph, StageSpec
 from pipeline.outcomes import Blob, Lane
 from storage.ledger import sweep as _sweep
 from storage.ledger.accept import Receipt, Refused, accept
-from storage.ledger.claim import Batch, Claimed, admit, claim, renew, replan
+from storage.ledger.claim import Batch, Claimed, admit, batches_of, claim, renew, replan
 from storage.ledger.plan import plan_events
 from storage.ledger.settle import Result, Settled, behind, catch_up, settle
 
@@ -88,13 +88,19 @@ class Ledger:
         """Extend leases; returns the job ids that are still ours."""
         return self._transact(lambda c: renew(c, held, lease_s))
 
-    def settle(self, results: Sequence[Result]) -> Settled:
-        """Take outcomes and failures; what follows from them is committed with them."""
-        settled = self._transact(lambda c: settle(c, self.graph, results))
+    def settle(self, results: Sequence[Result], window: int = 0) -> Settled:
+        """Take outcomes and failures; what follows from them is committed with them.
+
+        With a ``window``, what follows takes the free places of its queue; announce those ``batches``.
+        """
+        settled = self._transact(lambda c: settle(c, self.graph, results, window))
         if settled.stragglers:
-            queues = self._transact(lambda c: catch_up(c, self.graph, settled.stragglers))
-            settled = Settled(settled.accepted, settled.refused, settled.queues | queues, ())
+            settled.news.queues |= self._transact(lambda c: catch_up(c, self.graph, settled.stragglers))
         return settled
+
+    def batches(self, settled: Settled) -> list[Batch]:
+        """The messages that announce what follows from a settlement."""
+        return batches_of(self.graph, settled.news.announced)
 
     def touch(self, blobs: Iterable[Blob]) -> None:
         """Announce blobs that are about to be written, so that no sweep deletes them meanwhile."""

@@ -33,12 +33,21 @@ FROM runs r LEFT JOIN jobs j ON j.id = r.job_id
 WHERE r.plan_id = ANY(:plans)
 """)
 _NEW_JOBS = text("""
-INSERT INTO jobs (fingerprint, stage, recipe, engine, queue, lane, source, turn, load_bytes)
-SELECT decode(fingerprint, 'hex'), stage, recipe, engine, queue, lane, source, turn, load_bytes
-FROM json_to_recordset(CAST(:rows AS json)) AS u (fingerprint text, stage text, recipe text, engine text,
-    queue text, lane smallint, source text, turn bigint, load_bytes bigint)
+WITH u AS (
+    SELECT *, row_number() OVER (PARTITION BY queue ORDER BY turn) AS place
+    FROM json_to_recordset(CAST(:rows AS json)) AS u (fingerprint text, stage text, recipe text, engine text,
+        queue text, lane smallint, source text, turn bigint, load_bytes bigint)
+), room AS (
+    SELECT q.queue, :window - (SELECT count(*) FROM jobs j WHERE j.queue = q.queue AND j.state = 'ready'
+        AND j.dispatched_at IS NOT NULL) AS free
+    FROM (SELECT DISTINCT queue FROM u) q WHERE :window > 0
+)
+INSERT INTO jobs (fingerprint, stage, recipe, engine, queue, lane, source, turn, load_bytes, dispatched_at)
+SELECT decode(u.fingerprint, 'hex'), u.stage, u.recipe, u.engine, u.queue, u.lane, u.source, u.turn, u.load_bytes,
+    CASE WHEN u.place <= room.free THEN now() END
+FROM u LEFT JOIN room USING (queue) ORDER BY u.turn
 ON CONFLICT (fingerprint) DO NOTHING
-RETURNING id, fingerprint
+RETURNING id, fingerprint, dispatched_at IS NOT NULL AS announced
 """)
 # Locked until the subscription is committed, so that a completion either sees it or is seen by it.
 _KNOWN_JOBS = text("""
@@ -98,16 +107,31 @@ def _change(run_id: int, view: RunView, job_id: int | None) -> dict[str, Any]:
     return {"id": run_id, "state": view.state, "job_id": job_id, "reason": view.reason or None}
 
 
+@dataclass(slots=True)
+class News:
+    """What has to be told after the commit: jobs to announce now, and queues with more to admit."""
+
+    queues: set[str] = field(default_factory=set)
+    announced: list[tuple[int, str, int, str]] = field(default_factory=list)
+    """Job id, stage, lane and product id of jobs that took a free place in their queue's window."""
+
+
 def advance(
-    connection: Connection, graph: StageGraph, products: Iterable[int], settled_runs: Iterable[int] = ()
-) -> set[str]:
+    connection: Connection,
+    graph: StageGraph,
+    products: Iterable[int],
+    settled_runs: Iterable[int] = (),
+    *,
+    window: int = 0,
+) -> News:
     """Start, reuse or skip what can be, present what is new, close what is finished.
 
-    ``settled_runs`` are runs that the caller settled just now. Returns the queues that got new work.
+    ``settled_runs`` are runs that the caller settled just now. With a ``window``, new jobs take the places
+    that are free in it at once, so that what was begun is finished before anything else is admitted.
     """
     plans = load_plans(connection, sorted(set(products)))
-    news: list[int] = list(settled_runs)
-    queues: set[str] = set()
+    fresh: list[int] = list(settled_runs)
+    news = News()
     active = list(plans.values())
     while active:
         wanted: list[tuple[Plan, Attach]] = []
@@ -120,14 +144,14 @@ def advance(
                     changes.append(_change(plan.run_ids[decision.stage, decision.target], view, None))
                 else:
                     wanted.append((plan, decision))
-        news += _subscribe(connection, graph, wanted, changes, queues)
+        fresh += _subscribe(connection, graph, wanted, changes, news, window)
         if changes:
             connection.execute(_SETTLE_RUNS, {"rows": records(changes)})
         # Only an answer that was there already can set more in motion.
         active = list({plan.id: plan for plan, attach in wanted if _settled(plan, attach)}.values())
-    present(connection, graph, plans, news)
+    present(connection, graph, plans, fresh)
     close_plans(connection, graph, plans)
-    return queues
+    return news
 
 
 def _settled(plan: Plan, attach: Attach) -> bool:
@@ -176,12 +200,13 @@ def _subscribe(
     graph: StageGraph,
     wanted: Sequence[tuple[Plan, Attach]],
     changes: list[dict[str, Any]],
-    queues: set[str],
+    news: News,
+    window: int,
 ) -> list[int]:
     """Attach runs to their jobs, new or known; returns the ids of the runs that were answered at once."""
     if not wanted:
         return []
-    fresh, known = _jobs_of(connection, graph, wanted)
+    fresh, known = _jobs_of(connection, graph, wanted, window)
     again: dict[int, int] = {}
     hasten: dict[int, int] = {}
     reused: list[int] = []
@@ -190,8 +215,12 @@ def _subscribe(
         run_id = plan.run_ids[attach.stage, attach.target]
         view.state = RunState.READY
         if attach.fingerprint in fresh:
-            job_id = fresh[attach.fingerprint]
-            queues.add(graph.stages[attach.stage].queue)
+            job_id, announced = fresh[attach.fingerprint]
+            if announced:
+                fresh[attach.fingerprint] = (job_id, False)
+                news.announced.append((job_id, attach.stage, plan.lane, plan.product.product_id))
+            else:
+                news.queues.add(graph.stages[attach.stage].queue)
         else:
             job = known[attach.fingerprint]
             job_id = job.id
@@ -199,7 +228,7 @@ def _subscribe(
             if view.state is RunState.REUSED:
                 reused.append(run_id)
             elif view.state is RunState.READY:
-                queues.add(graph.stages[attach.stage].queue)
+                news.queues.add(graph.stages[attach.stage].queue)
         changes.append(_change(run_id, view, job_id))
     for statement, jobs in ((_AGAIN, again), (_HASTEN, hasten)):
         if jobs:
@@ -230,17 +259,17 @@ def _join(plan: Plan, view: RunView, job: Any, again: dict[int, int], hasten: di
 
 
 def _jobs_of(
-    connection: Connection, graph: StageGraph, wanted: Sequence[tuple[Plan, Attach]]
-) -> tuple[Mapping[bytes, int], Mapping[bytes, Any]]:
+    connection: Connection, graph: StageGraph, wanted: Sequence[tuple[Plan, Attach]], window: int
+) -> tuple[dict[bytes, tuple[int, bool]], Mapping[bytes, Any]]:
     """The jobs of these fingerprints: those made just now, and those known before, locked."""
     missing: dict[bytes, tuple[Plan, Attach]] = {}
     for plan, attach in wanted:
         missing.setdefault(attach.fingerprint, (plan, attach))
-    fresh: dict[bytes, int] = {}
+    fresh: dict[bytes, tuple[int, bool]] = {}
     known: dict[bytes, Any] = {}
     # Again only when a job was there at the first statement and deleted before the second could lock it.
     while missing:
-        fresh |= _insert_jobs(connection, graph, list(missing.values()))
+        fresh |= _insert_jobs(connection, graph, list(missing.values()), window)
         rest = sorted(missing.keys() - fresh.keys())
         if rest:
             rows = connection.execute(_KNOWN_JOBS, {"fingerprints": rest})
@@ -250,12 +279,14 @@ def _jobs_of(
 
 
 def _insert_jobs(
-    connection: Connection, graph: StageGraph, wanted: Sequence[tuple[Plan, Attach]]
-) -> Mapping[bytes, int]:
+    connection: Connection, graph: StageGraph, wanted: Sequence[tuple[Plan, Attach]], window: int
+) -> Mapping[bytes, tuple[int, bool]]:
+    """New jobs by fingerprint: the id, and whether it took a free place in the window."""
     rows = sorted(wanted, key=lambda pair: (pair[0].id, pair[1].fingerprint))
     result = connection.execute(
         _NEW_JOBS,
         {
+            "window": window,
             "rows": records(
                 {
                     "fingerprint": attach.fingerprint.hex(),
@@ -269,7 +300,7 @@ def _insert_jobs(
                     "load_bytes": attach.load_bytes,
                 }
                 for plan, attach in rows
-            )
+            ),
         },
     )
-    return {bytes(row.fingerprint): row.id for row in result}
+    return {bytes(row.fingerprint): (row.id, row.announced) for row in result.all()}

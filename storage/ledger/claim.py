@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,19 +157,24 @@ def _admit_lane(connection: Connection, graph: StageGraph, queue: str, lane: Lan
     if limit <= 0:
         return []
     rows = connection.execute(_ADMIT, {"queue": queue, "lane": int(lane), "limit": limit}).all()
-    groups: defaultdict[str, list[Any]] = defaultdict(list)
-    batches: list[Batch] = []
-    for row in rows:
-        if row.suspect:
-            batches.append(Batch(row.stage, queue, lane, (row.id,), (row.product or "?",)))
-        else:
-            groups[row.stage].append(row)
-    for stage, members in groups.items():
-        size = graph.stages[stage].batch if stage in graph.stages else 1
-        for start in range(0, len(members), size):
-            part = members[start : start + size]
-            products = tuple(dict.fromkeys(row.product or "?" for row in part))
-            batches.append(Batch(stage, queue, lane, tuple(row.id for row in part), products))
+    alone = [Batch(row.stage, queue, lane, (row.id,), (row.product or "?",)) for row in rows if row.suspect]
+    return alone + batches_of(
+        graph, [(row.id, row.stage, int(lane), row.product or "?") for row in rows if not row.suspect]
+    )
+
+
+def batches_of(graph: StageGraph, jobs: Iterable[tuple[int, str, int, str]]) -> list[Batch]:
+    """Messages of jobs (id, stage, lane, product id): one stage and lane each, no longer than its batch."""
+    groups: defaultdict[tuple[str, int], list[tuple[int, str]]] = defaultdict(list)
+    for job, stage, lane, product in jobs:
+        groups[stage, lane].append((job, product))
+    batches = []
+    for (stage, lane), members in groups.items():
+        spec = graph.stages[stage]
+        for start in range(0, len(members), spec.batch):
+            part = members[start : start + spec.batch]
+            products = tuple(dict.fromkeys(product for _, product in part))
+            batches.append(Batch(stage, spec.queue, Lane(lane), tuple(job for job, _ in part), products))
     return batches
 
 
@@ -237,7 +242,7 @@ def replan(connection: Connection, graph: StageGraph, jobs: Sequence[int]) -> se
     connection.execute(_REWIND_RUNS, {"jobs": list(jobs)})
     connection.execute(_RELEASE, {"jobs": sorted(jobs)})
     drop_orphans(connection, jobs)
-    return advance(connection, graph, products)
+    return advance(connection, graph, products).queues
 
 
 def lock_subscribers(connection: Connection, jobs: Sequence[int]) -> list[int]:

@@ -174,7 +174,7 @@ def plan_events(connection: Connection, graph: StageGraph, limit: int) -> tuple[
         },
     )
     touched = [product.id for product, _ in (*leaving, *arriving)]
-    return len(rows), queues | advance(connection, graph, touched)
+    return len(rows), queues | advance(connection, graph, touched).queues
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from pipeline.graph import StageGraph
 from pipeline.keys import digest
 from pipeline.outcomes import Outcome
 from pipeline.retry import Decision, Park, Snooze
-from storage.ledger.advance import advance
+from storage.ledger.advance import News, advance
 from storage.ledger.claim import LOCK_PRODUCTS, lock_subscribers
 from storage.ledger.records import records
 from storage.ledger.withdraw import drop_orphans
@@ -89,11 +89,11 @@ class Settled:
 
     accepted: frozenset[int]
     refused: frozenset[int]
-    queues: frozenset[str]
+    news: News
     stragglers: tuple[int, ...]
 
 
-def settle(connection: Connection, graph: StageGraph, results: Sequence[Result]) -> Settled:
+def settle(connection: Connection, graph: StageGraph, results: Sequence[Result], window: int = 0) -> Settled:
     """Take ``results`` and carry on with every product that waited for them.
 
     Idempotent for a token: told again, as after a lost answer, it accepts and changes nothing.
@@ -105,7 +105,9 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result])
     unwanted: list[int] = []
     before: list[int] = []
     tokens = [by_id[job].token for job in sorted(by_id)]
-    for row in connection.execute(_LOCK, {"ids": sorted(by_id), "tokens": tokens, "products": products}).all():
+    for row in connection.execute(
+        _LOCK, {"ids": sorted(by_id), "tokens": tokens, "products": products}
+    ).all():
         if row.ours:
             ours.append(row.id)
             if not row.wanted:
@@ -134,11 +136,11 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result])
                 runs.append(row.id)
             else:
                 stragglers.append(row.product_id)
-    queues = advance(connection, graph, products, runs) if runs else set()
+    news = advance(connection, graph, products, runs, window=window) if runs else News()
     return Settled(
         accepted=frozenset(ours) | frozenset(told),
         refused=frozenset(by_id) - frozenset(ours) - frozenset(told),
-        queues=frozenset(queues),
+        news=news,
         stragglers=tuple(sorted(set(stragglers))),
     )
 
@@ -154,7 +156,7 @@ def catch_up(connection: Connection, graph: StageGraph, products: Sequence[int])
         {"ids": rows},
     ).scalars()
     settled = connection.execute(_SETTLE, {"jobs": list(jobs), "products": rows})
-    return advance(connection, graph, rows, [row.id for row in settled if row.locked])
+    return advance(connection, graph, rows, [row.id for row in settled if row.locked]).queues
 
 
 def behind(connection: Connection, limit: int) -> list[int]:

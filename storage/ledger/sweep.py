@@ -69,7 +69,7 @@ def poisoned(connection: Connection, graph: StageGraph, limit: int) -> tuple[lis
         for row in rows
     ]
     settled = settle(connection, graph, results)
-    return sorted(settled.accepted), set(settled.queues)
+    return sorted(settled.accepted), settled.news.queues
 
 
 def reclaim(connection: Connection, limit: int) -> tuple[list[int], set[str]]:
