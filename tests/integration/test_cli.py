@@ -1,0 +1,337 @@
+"""The commands against a whole running stack: ``vitrine up``, with real servers, workers, models and Flower."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+
+from pipeline.errors import RejectedInput
+from pipeline.graph import StageGraph
+from storage.database import open_database
+from storage.timeline import Timeline
+
+ROOT = Path(__file__).parents[2]
+AUTH = "operator:s,ecret"
+PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A stack started by ``vitrine up`` and the folder that its photos may come from."""
+
+    home: Path
+    photos: Path
+    flower: str
+    timeline: Timeline
+    env: dict[str, str]
+
+    def vitrine(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "workers.cli", *arguments],
+            cwd=self.photos,
+            env=self.env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+
+    def ok(self, *arguments: str) -> str:
+        done = self.vitrine(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.ok(*arguments, "--json"))
+
+    def publish(self, name: str, colour: str) -> str:
+        """A folder with one picture, published; the product's id."""
+        folder = self.photos / name
+        folder.mkdir()
+        draw(folder / f"{name}.jpg", colour)
+        assert "accepted 1 events" in self.ok("publish", str(folder), "--source", "urn:test:cli")
+        return name
+
+    def settled(self, product: str, verdict: str = "") -> Any:
+        """What is known of the product once its latest plan has a verdict, or this one."""
+
+        def look() -> Any:
+            try:
+                known = self.timeline.show(product)
+            except RejectedInput:
+                return None
+            ended = known["plans"][0]["verdict"] if known["plans"] else None
+            return known if ended and verdict in ("", ended) else None
+
+        return until(look)
+
+    def flower_says(self, path: str, auth: str | None = AUTH) -> Any:
+        request = urllib.request.Request(f"{self.flower}{path}")
+        if auth:
+            request.add_header("Authorization", f"Basic {base64.b64encode(auth.encode()).decode()}")
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
+
+
+def draw(path: Path, colour: str) -> None:
+    picture = Image.new("RGB", (400, 400), "white")
+    ImageDraw.Draw(picture).rounded_rectangle((110, 60, 290, 340), 40, fill=colour)
+    picture.save(path)
+
+
+def until(look: Callable[[], Any]) -> Any:
+    """The first answer that is something."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not happen in time")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    folder = Path(tempfile.mkdtemp(prefix="vt-"))
+    folder.chmod(0o755)
+    photos = folder / "photos"
+    photos.mkdir()
+    flower, metrics = free_port(), free_port()
+    known = {name: value for name, value in os.environ.items() if not name.startswith("VITRINE_")}
+    if cache := os.environ.get("VITRINE_CACHE"):
+        known["VITRINE_CACHE"] = cache
+    env = known | {
+        "PYTHONPATH": str(ROOT),
+        "VITRINE_HOME": str(folder / "home"),
+        "VITRINE_FLOWER_PORT": str(flower),
+        "VITRINE_FLOWER_BASIC_AUTH": AUTH,
+        "VITRINE_METRICS_PORT": str(metrics),
+    }
+    command = ["up", "--file-root", str(photos), "--concurrency", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workers.cli", *command],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    told = ""
+    while "Vitrine is up" not in told:
+        line = process.stdout.readline()
+        assert line, told
+        told += line
+    assert f"http://127.0.0.1:{flower}" in told
+    assert f"http://127.0.0.1:{metrics}/metrics" in told
+    addresses = json.loads((folder / "home" / "stack.json").read_text())
+    engine = open_database(addresses["database_url"])
+    try:
+        timeline = Timeline(engine, StageGraph([], {}))
+        yield Running(folder / "home", photos, f"http://127.0.0.1:{flower}", timeline, env)
+    finally:
+        engine.dispose()
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=PATIENCE_S)
+        left = (folder / "home" / "stack.json").exists()
+        shutil.rmtree(folder, ignore_errors=True)
+    assert process.returncode == 0, rest
+    assert rest.splitlines()[-1] == "stopped"
+    assert not left
+
+
+@pytest.fixture(scope="module")
+def bag(running: Running) -> str:
+    """A product that went through every stage."""
+    product = running.publish("red-bag", "firebrick")
+    assert running.settled(product)["plans"][0]["verdict"] == "done"
+    return product
+
+
+def test_show_tells_what_the_shop_shows_and_how_it_came_about(running: Running, bag: str) -> None:
+    known = running.json("show", bag)
+    assert {run["stage"] for run in known["runs"]} == {"photo", "screen", "cutout", "caption", "tag"}
+    told = running.ok("show", bag)
+    served = known["presentation"]
+    assert served["images"][0]["caption"]["zh"] in told
+    assert served["images"][0]["cutout"]["digest"] in told
+    assert [run["engine"] for run in known["runs"] if run["engine"] not in told] == []
+    assert [tag["value"] for tag in served["tags"] if tag["value"] not in told] == []
+    assert known["events"][0]["event_id"] in told
+    assert "\x1b" not in told
+
+
+def test_publishing_again_changes_nothing(running: Running, bag: str) -> None:
+    before = running.json("show", bag)
+    assert json.loads(running.ok("publish", bag, "--source", "urn:test:cli", "--json")) == {"accepted": 1}
+    # Behind the duplicate in the queue, so that the duplicate was taken in before it.
+    running.settled(running.publish("green-bag", "seagreen"))
+    assert running.json("show", bag)["plans"] == before["plans"]
+
+
+def test_process_reuses_what_has_not_changed(running: Running, bag: str) -> None:
+    told = running.ok("process", bag).splitlines()
+    assert told[-1] == "done"
+    assert len(told) == 6
+    assert all("reused" in line for line in told[:-1])
+
+
+def test_status_shows_everything_at_work(running: Running, bag: str) -> None:
+    standing = until(lambda: (found := running.json("status"))["workers"] and found)
+    assert standing["database"] == standing["broker"] == ""
+    assert {"vitrine intake", "vitrine relay", "vitrine worker"} <= standing["processes"].keys()
+    assert standing["ledger"]["events"]["done"] >= 1
+    told = running.ok("status")
+    assert standing["workers"][0] in told
+    assert "caption" in told
+
+
+def test_flower_shows_the_products_of_each_batch(running: Running, bag: str) -> None:
+    def batches() -> Any:
+        tasks = running.flower_says("/api/tasks").values()
+        found = [task for task in tasks if task["name"] == "stage.caption" and bag in (task["kwargs"] or "")]
+        return [task for task in found if task["state"] == "SUCCESS"]
+
+    [task, *_] = until(batches)
+    assert task["kwargs"] == f"products: {bag}"
+    assert task["args"] == "(1 jobs, live)"
+    for wrong in (None, "operator:s", "operator:ecret"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            running.flower_says("/api/tasks", wrong)
+        with refused.value as answer:
+            assert answer.code == 401
+
+
+def test_metrics_are_served(running: Running, bag: str) -> None:
+    address = f"http://127.0.0.1:{running.env['VITRINE_METRICS_PORT']}/metrics"
+
+    def told() -> bool:
+        with urllib.request.urlopen(address, timeout=10) as response:
+            return b'vitrine_jobs_total{engine=""' in response.read()
+
+    until(told)
+
+
+def test_a_correction_outranks_the_model_until_it_is_taken_back(running: Running, bag: str) -> None:
+    key = "caption/1"
+    words = {"en": "A bag by hand.", "zh": "手工包。"}
+    for wrong in ("text", '{"en": "half"}'):
+        done = running.vitrine("correct", bag, key, wrong, "--by", "ana")
+        assert done.returncode == 1
+        assert "wrong-form" in done.stderr
+    assert "unknown-field" in running.vitrine("correct", bag, "captoin/1", "x", "--by", "ana").stderr
+    model = running.json("show", bag)["presentation"]["images"][0]["caption"]
+    running.ok("correct", bag, key, json.dumps(words), "--by", "ana")
+    assert running.json("show", bag)["presentation"]["images"][0]["caption"] == words
+    assert "was corrected by ana" in running.ok("show", bag)
+    running.ok("correct", bag, key, "--remove")
+    assert running.json("show", bag)["presentation"]["images"][0]["caption"] == model
+
+
+def test_a_replay_is_quoted_and_then_runs_to_its_end(running: Running, bag: str) -> None:
+    chosen = ("replay", "start", "--product", bag, "--stage", "caption", "--force")
+    quote = running.json(*chosen, "--dry-run")
+    counts = {stage["stage"]: (stage["compute"], stage["reuse"]) for stage in quote["stages"]}
+    assert quote["products"] == 1
+    assert counts["caption"] == (1, 0)
+    assert counts["photo"] == (0, 1)
+    assert quote["seconds_by_queue"]["vision"] > 0
+    unanswered = running.vitrine(*chosen)
+    assert unanswered.returncode == 2
+    assert "--yes" in unanswered.stderr
+    assert running.json("replay", "list") == []
+    number = running.json(*chosen, "--review", "--yes")["id"]
+    done = until(lambda: (found := running.json("replay", "show", str(number)))["state"] == "done" and found)
+    assert done["items"] == {"done": 1}
+    assert "1 products" in running.ok("replay", "promote", str(number))
+    for verb in ("pause", "cancel", "discard"):
+        assert running.vitrine("replay", verb, str(number)).returncode == 1
+    assert "unknown-replay" in running.vitrine("replay", "promote", "999").stderr
+    assert str(number) in running.ok("replay", "list")
+
+
+def test_what_is_parked_is_explained_and_released(running: Running) -> None:
+    folder = running.photos / "lost"
+    folder.mkdir()
+    photo = folder / "lost-mug.jpg"
+    event = {
+        "specversion": "1.0",
+        "id": "lost-1",
+        "source": "urn:test:cli",
+        "type": "product.uploaded.v1",
+        "time": "2026-01-01T00:00:00Z",
+        "data": {"product_id": "lost-mug", "revision": 1, "images": [{"id": "a", "url": photo.as_uri()}]},
+    }
+    published = running.vitrine("publish", "-", stdin=json.dumps(event))
+    assert published.returncode == 0, published.stderr
+    assert running.settled("lost-mug")["plans"][0]["verdict"] == "rejected"
+    assert running.vitrine("process", "lost-mug").returncode == 1
+    [job] = [job for job in running.json("parked", "list")["jobs"] if job["products"] == ["lost-mug"]]
+    told = running.ok("parked")
+    assert "lost-mug" in told
+    assert job["reason"] in told
+    assert job["error"].splitlines()[0] in running.ok("parked", "explain", str(job["id"]))
+    draw(photo, "teal")
+    running.ok("parked", "release", str(job["id"]))
+    running.settled("lost-mug", "done")
+    assert running.vitrine("parked", "release", str(job["id"])).returncode == 1
+    assert running.vitrine("parked", "explain", str(job["id"])).returncode == 1
+
+
+def test_a_withdrawal_is_followed_until_nothing_is_left(running: Running) -> None:
+    product = running.publish("blue-cup", "navy")
+    running.settled(product)
+    assert running.ok("withdraw", product).strip() == f"{product}: done"
+    known = running.json("show", product)
+    assert known["presentation"] is None
+    assert known["facts"] is None
+    assert "withdrawn" in running.ok("show", product)
+    again = running.vitrine("process", product)
+    assert again.returncode == 1
+    assert "only a new event brings it back" in again.stderr
+    assert "unknown-product" in running.vitrine("withdraw", "never-seen").stderr
+
+
+def test_doctor_finds_nothing_wrong_with_a_running_stack(running: Running) -> None:
+    checks = running.json("doctor")
+    assert {"database", "broker", "migrations", "kit"} <= {check["name"] for check in checks}
+    assert "WRONG" not in running.ok("doctor")
+
+
+def test_migrating_again_changes_nothing(running: Running) -> None:
+    assert running.ok("migrate").strip().endswith("already")
+
+
+def test_engines_tell_their_licences(running: Running) -> None:
+    listed = running.json("engines")
+    told = running.ok("engines")
+    for engine in listed["engines"]:
+        assert engine["name"] in told
+        assert engine["licence"] in told
+    assert {e["name"] for e in listed["engines"] if e["template"]} == {"template"}
+    assert "captioner" in next(e["roles"] for e in listed["engines"] if e["name"] == "template")
+    for artifact in listed["kit"]:
+        assert len(artifact["sha256"]) == 64
+        assert artifact["version"] in told
