@@ -194,11 +194,12 @@ def test_a_bad_line_is_named_with_what_was_sent_before_it(tmp_path: Path) -> Non
     assert "0 events were sent before it" in done.stderr
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [("schema",), ("graph", "--plain")], ids=["much", "little"])
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, command: tuple[str, ...]) -> None:
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [sys.executable, "-m", "workers.cli", "schema"],
+        [sys.executable, "-m", "workers.cli", *command],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=write,
