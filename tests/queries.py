@@ -38,3 +38,31 @@ def run_states(database: Engine, product: str = "p1") -> dict[str, str]:
 def verdicts(database: Engine) -> dict[str, str | None]:
     """Every event's verdict by its id."""
     return {row.event_id: row.verdict for row in rows(database, "SELECT event_id, verdict FROM events")}
+
+
+INVARIANTS = {
+    "events without a verdict": "SELECT count(*) FROM events WHERE verdict IS NULL",
+    "open plans": "SELECT count(*) FROM plans WHERE verdict IS NULL",
+    "runs that wait": "SELECT count(*) FROM runs WHERE state IN ('waiting', 'ready')",
+    "jobs that wait": "SELECT count(*) FROM jobs WHERE state IN ('ready', 'running')",
+    "jobs of nobody": "SELECT count(*) FROM jobs j WHERE NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.id)",
+    "done runs without an outcome": """SELECT count(*) FROM runs r LEFT JOIN jobs j ON j.id = r.job_id
+        WHERE r.state IN ('done', 'reused') AND j.outcome IS NULL""",
+    "runs of withdrawn products": """SELECT count(*) FROM runs r JOIN products p ON p.id = r.product_id
+        JOIN plans pl ON pl.id = r.plan_id WHERE NOT p.live AND pl.cause <> 'withdrawal'""",
+    "presentations of withdrawn products": """SELECT count(*) FROM presentations pr JOIN products p
+        ON p.id = pr.product_id WHERE NOT p.live""",
+    "facts of withdrawn products": "SELECT count(*) FROM products WHERE NOT live AND facts IS NOT NULL",
+    "bodies of withdrawn products": """SELECT count(*) FROM events e JOIN products p
+        ON (p.source, p.product_id) = (e.source, e.product_id) WHERE NOT p.live AND e.body IS NOT NULL""",
+    "live products without a presentation": """SELECT count(*) FROM products p WHERE live
+        AND NOT EXISTS (SELECT FROM presentations pr WHERE pr.product_id = p.id)""",
+    "presentations of another revision": """SELECT count(*) FROM presentations pr JOIN products p
+        ON p.id = pr.product_id WHERE pr.revision <> p.revision""",
+}
+
+
+def violations(database: Engine) -> dict[str, int]:
+    """What must not be once everything accepted has been worked off."""
+    found = {name: one(database, sql) for name, sql in INVARIANTS.items()}
+    return {name: count for name, count in found.items() if count}
