@@ -54,10 +54,9 @@ def main() -> int:
 
 def _run(console: Console, began: float) -> None:
     chosen = settings()
-    kit = build_kit(chosen)
+    graph, kit = build_graph(chosen), build_kit(chosen)
     shots = photographs(kit, console.print)
     with Stack(chosen, file_roots=shots.folders, flower=False, say=console.print) as stack:
-        graph = build_graph(stack.settings)
         database = open_database(stack.settings.database_url, application="vitrine demo")
         watch = Watch(database, graph, shots.events)
         timeline, presentations = Timeline(database, graph), Presentations(database)
