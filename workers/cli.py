@@ -106,11 +106,6 @@ def run(arguments: Sequence[str]) -> int:
     chosen = {"traceback": False}
     try:
         code = cli.main(list(arguments), prog_name="vitrine", standalone_mode=False, obj=chosen)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     allow_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(), description="networks that photos may be fetched from although they are not public"
     )
+    fetch_timeout_s: float = Field(
+        default=30, gt=0, description="how long the download of one photo may take"
+    )
     engines: dict[str, str] = Field(
         default_factory=dict, description='role to engine, {"captioner": "template"}'
     )

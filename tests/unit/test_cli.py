@@ -194,7 +194,7 @@ def test_a_bad_line_is_named_with_what_was_sent_before_it(tmp_path: Path) -> Non
     assert "0 events were sent before it" in done.stderr
 
 
-@pytest.mark.parametrize("command", [("schema",), ("graph", "--json")], ids=["much", "little"])
+@pytest.mark.parametrize("command", [("schema",), ("graph", "--plain")], ids=["much", "little"])
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, command: tuple[str, ...]) -> None:
     read, write = os.pipe()
     os.close(read)
