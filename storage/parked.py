@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, text
 
 from pipeline.graph import StageGraph
 from pipeline.outcomes import Lane
+from storage.database import transact
 from storage.ledger.advance import advance
 from storage.ledger.plan import Purpose, make_plans
 from storage.ledger.withdraw import drop_orphans
@@ -84,12 +85,14 @@ class Parked:
     ) -> int:
         """Give parked jobs another chance, and replan what was skipped because of them; returns products."""
         values = _values(jobs, stage, reason)
-        with self._engine.begin() as connection:
-            ids = list(connection.execute(_PRODUCTS, values).scalars())
-            rows = lock_products(connection, ids) if ids else []
-            released = connection.execute(_READY, values).scalars().all()
-            self._replan(connection, [row for row in rows if row.live])
-            drop_orphans(connection, released)
+        return transact(self._engine, lambda connection: self._release(connection, values))
+
+    def _release(self, connection: Connection, values: Mapping[str, Any]) -> int:
+        ids = list(connection.execute(_PRODUCTS, values).scalars())
+        rows = lock_products(connection, ids) if ids else []
+        released = connection.execute(_READY, values).scalars().all()
+        self._replan(connection, [row for row in rows if row.live])
+        drop_orphans(connection, released)
         return len(rows)
 
     def _replan(self, connection: Connection, rows: Sequence[Any]) -> None:

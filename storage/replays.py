@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
@@ -14,6 +15,7 @@ from pipeline.errors import RejectedInput
 from pipeline.events import Product
 from pipeline.graph import Scope, StageGraph
 from pipeline.outcomes import Lane
+from storage.database import transact
 from storage.ledger.advance import advance
 from storage.ledger.claim import LOCK_PRODUCTS
 from storage.ledger.plan import NewPlan, Purpose, make_plans
@@ -84,10 +86,11 @@ LEFT JOIN (
     FROM known k LEFT JOIN moved mv ON mv.id = k.id AND mv.stage = k.stage GROUP BY 1
 ) c ON c.stage = st.stage
 """)
+_RUNNING = text("SELECT id FROM replays WHERE state = 'running' ORDER BY id")
 _ACTIVE = text("""
 SELECT id, stages, force, review, rate, "window", created_at,
        COALESCE(EXTRACT(epoch FROM now() - COALESCE(admitted_at, created_at)), 0) AS idle_s
-FROM replays WHERE state = 'running' ORDER BY id FOR UPDATE SKIP LOCKED
+FROM replays WHERE id = :replay AND state = 'running' FOR UPDATE SKIP LOCKED
 """)
 _IN_FLIGHT = text("SELECT count(*) FROM plans WHERE replay_id = :replay AND verdict IS NULL")
 _UNCHANGED = text("""
@@ -252,14 +255,15 @@ class Replays:
 
     def advance(self) -> int:
         """Make the plans that rate and window allow now; returns how many. Called by the relay's every tick."""
-        made = 0
         with self._engine.connect() as connection:
-            for replay in connection.execute(_ACTIVE).all():
-                made += self._advance(connection, replay)
-            connection.commit()
-        return made
+            running = connection.execute(_RUNNING).scalars().all()
+        # One transaction each: each locks products in their order.
+        return sum(transact(self._engine, partial(self._advance, replay)) for replay in running)
 
-    def _advance(self, connection: Connection, replay: Any) -> int:
+    def _advance(self, replay_id: int, connection: Connection) -> int:
+        replay = connection.execute(_ACTIVE, {"replay": replay_id}).one_or_none()
+        if replay is None:
+            return 0
         if not replay.force:
             values = {"replay": replay.id, "signature": self._graph.signature, "limit": _UNCHANGED_AT_ONCE}
             connection.execute(_UNCHANGED, values)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from pipeline.errors import RejectedInput
 from pipeline.graph import StageGraph
 from pipeline.outcomes import Lane
+from storage.database import transact
 from storage.ledger.advance import advance
 from storage.ledger.plan import Purpose, make_plans
 from storage.replays import again, lock_products
@@ -98,18 +99,20 @@ class Timeline:
 
     def process(self, product: str, source: str | None = None) -> set[str]:
         """Pass a product through the graph now, ahead of any backfill; returns the queues that got work."""
-        with self._engine.begin() as connection:
-            found = _find(connection, product, source)
-            [row] = lock_products(connection, [found.id])
-            if not row.live:
-                raise RejectedInput(
-                    "withdrawn", f"product {product!r} is withdrawn: only a new event brings it back"
-                )
-            if row.open_plan is not None:
-                connection.execute(_HASTEN, {"plan": row.open_plan})
-                return {spec.queue for spec in self._graph.stages.values()}
-            make_plans(connection, self._graph, [again(row)], Purpose("process", Lane.LIVE))
-            return advance(connection, self._graph, [row.id]).queues
+        return transact(self._engine, lambda connection: self._process(connection, product, source))
+
+    def _process(self, connection: Connection, product: str, source: str | None) -> set[str]:
+        found = _find(connection, product, source)
+        [row] = lock_products(connection, [found.id])
+        if not row.live:
+            raise RejectedInput(
+                "withdrawn", f"product {product!r} is withdrawn: only a new event brings it back"
+            )
+        if row.open_plan is not None:
+            connection.execute(_HASTEN, {"plan": row.open_plan})
+            return {spec.queue for spec in self._graph.stages.values()}
+        make_plans(connection, self._graph, [again(row)], Purpose("process", Lane.LIVE))
+        return advance(connection, self._graph, [row.id]).queues
 
 
 def _find(connection: Connection, product: str, source: str | None) -> Any:

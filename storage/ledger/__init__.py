@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError
 
 from pipeline.errors import ContractError
 from pipeline.events import Event
 from pipeline.graph import StageGraph, StageSpec
 from pipeline.outcomes import Blob, Lane
+from storage.database import transact
 from storage.ledger import sweep as _sweep
 from storage.ledger.accept import Receipt, Refused, accept
 from storage.ledger.claim import Batch, Claimed, admit, batches_of, claim, renew, replan
@@ -22,9 +22,6 @@ from storage.ledger.settle import Result, Settled, behind, catch_up, settle
 __all__ = ["Batch", "Claimed", "Ledger", "Receipt", "Refused", "Result", "Settled"]
 
 T = TypeVar("T")
-# A deadlock or a failed serialisation is an answer, not an accident: the same transaction succeeds next time.
-_TRY_AGAIN = frozenset({"40P01", "40001"})
-_TRIES = 5
 _SWEEP_LIMIT = 500
 
 _TOUCH = text("""
@@ -137,16 +134,4 @@ class Ledger:
         return self._transact(lambda c: _sweep.sweep_assets(c, delete, grace_s, _SWEEP_LIMIT))
 
     def _transact(self, work: Callable[[Connection], T]) -> T:
-        for attempt in range(1, _TRIES + 1):
-            try:
-                with self.engine.begin() as connection:
-                    return work(connection)
-            except OperationalError as error:
-                # A pooled connection may have died unnoticed; what we do is safe to do again.
-                lost = error.connection_invalidated and attempt == 1
-                if not lost and (
-                    getattr(error.orig, "sqlstate", None) not in _TRY_AGAIN or attempt == _TRIES
-                ):
-                    raise
-                time.sleep(0.01 * attempt)
-        raise AssertionError("unreachable")
+        return transact(self.engine, work)
