@@ -112,7 +112,7 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result],
             ours.append(row.id)
             if not row.wanted:
                 unwanted.append(row.id)
-            if row.computed_before:
+            if row.computed_before and by_id[row.id].outcome is not None:
                 before.append(row.id)
         elif row.told:
             told.add(row.id)

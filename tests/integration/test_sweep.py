@@ -10,6 +10,7 @@ from sqlalchemy import Engine, text
 
 from pipeline.graph import Scope, StageGraph, StageSpec
 from pipeline.outcomes import Blob, Lane, Outcome
+from pipeline.retry import Park, Retry
 from storage.assets import Assets
 from storage.ledger import Ledger, Result
 from storage.replays import Replays, Request
@@ -208,3 +209,7 @@ def test_a_forced_outcome_lets_the_picture_before_it_go(database: Engine, assets
     age(ledger, 99)
     assert ledger.sweep_assets(assets.delete, 60) == 1
     assert (stored(assets, old), stored(assets, new)) == (False, True)
+    for decision in (Retry(0, "slow"), Park("torn", "x")):
+        [item], _ = ledger.claim(CUT, [], lane=Lane.BACKFILL, limit=1, worker="w")
+        ledger.settle([Result(item.job_id, item.token, decision=decision)])
+        assert ledger.sweep_assets(assets.delete, 60) == 0, "what is served outlives a replay that fails"
