@@ -41,7 +41,7 @@ WHERE {_WHERE} AND r.plan_id = p.plan_id AND r.state = 'parked' ORDER BY 1
 """)
 _REOPEN_RUNS = text("""
 UPDATE runs SET state = 'waiting', job_id = NULL, reason = NULL, settled_at = NULL
-WHERE plan_id = ANY(:plans) AND state IN ('parked', 'skipped')
+WHERE plan_id = ANY(:plans) AND (state = 'skipped' OR (state = 'parked' AND job_id = ANY(:jobs)))
 """)
 _READY = text(f"""
 UPDATE jobs j SET state = 'ready', attempts = 0, deaths = 0, suspect = false, not_before = now(),
@@ -91,15 +91,16 @@ class Parked:
         ids = list(connection.execute(_PRODUCTS, values).scalars())
         rows = lock_products(connection, ids) if ids else []
         released = connection.execute(_READY, values).scalars().all()
-        self._replan(connection, [row for row in rows if row.live])
+        self._replan(connection, [row for row in rows if row.live], released)
         drop_orphans(connection, released)
         return len(rows)
 
-    def _replan(self, connection: Connection, rows: Sequence[Any]) -> None:
+    def _replan(self, connection: Connection, rows: Sequence[Any], released: Sequence[int]) -> None:
         """An open plan takes the runs back; a closed one keeps its verdict, and another pass is made."""
         still_open = [row for row in rows if row.open_plan is not None]
         if still_open:
-            connection.execute(_REOPEN_RUNS, {"plans": [row.open_plan for row in still_open]})
+            plans_open = [row.open_plan for row in still_open]
+            connection.execute(_REOPEN_RUNS, {"plans": plans_open, "jobs": list(released)})
         plans = [again(row) for row in rows if row.open_plan is None]
         make_plans(connection, self._graph, plans, Purpose("release", Lane.LIVE))
         advance(connection, self._graph, [row.id for row in rows])
