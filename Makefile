@@ -21,7 +21,7 @@ demo: kit
 	$(BIN)/python -m demo
 
 test: kit
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist worksteal
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -56,6 +56,6 @@ constraints:
 
 # Under a private root home the embedded Postgres keeps its data elsewhere and leaves a link to it.
 clean:
-	@if [ -d build ]; then find build -type l -name data -exec sh -c 'rm -rf -- "$$(readlink -f "$$1")"' _ {} \; ; fi
-	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@if [ -d .vitrine ]; then find .vitrine -type l -name data -exec sh -c 'rm -rf -- "$$(readlink -f "$$1")"' _ {} \; ; fi
+	rm -rf .vitrine build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

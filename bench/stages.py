@@ -119,11 +119,12 @@ def fill(ledger: Ledger, count: int) -> None:
 _FILL = (
     """INSERT INTO products (source, product_id, live, revision, facts, signature)
        SELECT 'urn:shop:' || n % 7, 'fill' || n, true, 1,
-              jsonb_build_object('product_id', 'fill' || n, 'revision', 1, 'category', 'footwear',
-                                 'images', jsonb_build_array(jsonb_build_object('id', 'front', 'url', 'https://x/' || n))),
+              jsonb_build_object('product_id', 'fill' || n, 'revision', 1, 'category', 'footwear', 'images',
+                                 jsonb_build_array(jsonb_build_object('id', 'front', 'url', 'https://x/' || n))),
               :signature
        FROM generate_series(1, :count) n""",
-    """INSERT INTO events (source, event_id, type, product_id, revision, time, body, digest, planned_at, verdict, verdict_at)
+    """INSERT INTO events (source, event_id, type, product_id, revision, time, body, digest, planned_at, verdict,
+                           verdict_at)
        SELECT source, product_id || '-1', 'product.uploaded.v1', product_id, 1, now(), facts, sha256(product_id::bytea),
               now(), 'done', now() FROM products WHERE product_id LIKE 'fill%'""",
     """INSERT INTO plans (product_id, cause, event_seq, revision, generation, lane, closed_at, verdict)

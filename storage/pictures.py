@@ -129,7 +129,7 @@ def encode(pixels: Pixels, alpha: Alpha | None = None, *, media_type: str = "ima
     elif media_type == "image/png":
         image.save(out, "PNG", compress_level=4)
     elif media_type == "image/webp":
-        image.save(out, "WEBP", quality=90)
+        image.save(out, "WEBP", quality=90, method=2)
     else:
         raise ValueError(f"cannot encode {media_type} with{'out' if alpha is None else ''} an alpha")
     return out.getvalue()

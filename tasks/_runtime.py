@@ -18,7 +18,7 @@ from storage.fetch import Fetcher
 from storage.ledger import Ledger
 from storage.pictures import decode
 
-_CACHE_BYTES = 256 << 20
+_CACHE_BYTES = 128 << 20
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Runtime:
 
     def alpha(self, blob: Blob) -> Alpha:
         """A stored mask as an alpha in [0, 1]."""
-        grey = self.pixels(blob)[..., 0]
+        grey = decode(self.load(blob)).pixels[..., 0]
         return grey.astype(np.float32) / np.float32(255.0)
 
 

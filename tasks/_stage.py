@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 
 import structlog
 from celery import Celery, Task
+from celery.exceptions import InvalidTaskError
+from celery.worker.strategy import default as default_strategy
 from kombu.exceptions import OperationalError as BrokerError
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -37,8 +39,9 @@ _log = structlog.get_logger("vitrine.stage")
 _tracer = trace.get_tracer("vitrine")
 _propagator = TraceContextTextMapPropagator()
 
-# A backfill batch lasts about this long, so that live work never waits behind a long one.
-_BACKFILL_BATCH_S = 1.0
+# A batch lasts about this long: live work never waits behind a long backfill, and a slow stage on a small
+# machine hands its first results on instead of collecting a whole burst.
+_BATCH_S = {Lane.LIVE: 2.0, Lane.BACKFILL: 1.0}
 _SETTLE_PATIENCE_S = 60.0
 _EXIT_HUNG = 70  # EX_SOFTWARE of sysexits.h
 
@@ -155,7 +158,28 @@ def register_tasks(app: Celery, stages: Mapping[str, Stage], runner: Callable[[]
         def body(self: Task, jobs: list[int], lane: int, _stage: Stage = item) -> dict[str, int]:
             return runner().run(_stage, jobs, Lane(lane))
 
-        app.task(name=f"stage.{item.spec.name}", bind=True, ignore_result=True)(body)
+        app.task(
+            name=f"stage.{item.spec.name}",
+            bind=True,
+            ignore_result=True,
+            Strategy="tasks._stage:strict_strategy",
+        )(body)
+
+
+def strict_strategy(task: Task, app: Celery, consumer: Any, **options: Any) -> Callable[..., Any]:
+    """Celery's own strategy, but a malformed message is rejected.
+
+    Without this its error ends the worker, the broker delivers the message again, and no worker stays alive.
+    """
+    handle = default_strategy(task, app, consumer, **options)
+
+    def handler(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handle(*args, **kwargs)
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            raise InvalidTaskError(f"malformed message: {error}") from error
+
+    return handler
 
 
 class StageRunner:
@@ -199,10 +223,10 @@ class StageRunner:
         return counts
 
     def _limit(self, spec: StageSpec, lane: Lane) -> int:
-        if lane is Lane.LIVE:
-            return spec.batch
         seconds = self._seconds.get(spec.name)
-        return 1 if seconds is None else max(1, min(spec.batch, int(_BACKFILL_BATCH_S / max(seconds, 1e-4))))
+        if seconds is None:
+            return 1
+        return max(1, min(spec.batch, int(_BATCH_S[lane] / max(seconds, 1e-4))))
 
     def _compute(self, stage: Stage, spec: StageSpec, claimed: Sequence[Claimed]) -> list[Result]:
         started = time.perf_counter()

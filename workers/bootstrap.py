@@ -64,7 +64,11 @@ def build_runtime(settings: Settings, threads: int | None = None) -> Runtime:
     ledger = build_ledger(settings, "vitrine worker")
     engines = Engines(build_kit(settings), Device.choose(threads), settings.engine_memory_mb)
     selection = Selection(settings.engines)
-    policy = FetchPolicy(file_roots=settings.file_roots, allow_networks=settings.allow_networks)
+    policy = FetchPolicy(
+        file_roots=settings.file_roots,
+        allow_networks=settings.allow_networks,
+        total_timeout_s=settings.fetch_timeout_s,
+    )
     return Runtime(
         ledger=ledger,
         assets=Assets(settings.assets_url),

@@ -97,10 +97,13 @@ class Plan:
             return False
         return finished_at is None or finished_at < self.force_before
 
-    @property
-    def retries_parked(self) -> bool:
-        """A person or a backfill asked for this pass, so what was set aside gets another chance."""
-        return self.cause != "event"
+    def retries(self, reason: str | None, *, root: bool) -> bool:
+        """Whether a job that was set aside gets another chance in this pass.
+
+        It does when a person or a backfill asked for the pass. An event is no such word, but what reads the
+        outside may find another URL in it; a job that ended its process waits for a person all the same.
+        """
+        return self.cause != "event" or (root and reason != "poison")
 
 
 def _change(run_id: int, view: RunView, job_id: int | None) -> dict[str, Any]:
@@ -224,7 +227,7 @@ def _subscribe(
         else:
             job = known[attach.fingerprint]
             job_id = job.id
-            _join(plan, view, job, again, hasten)
+            _join(plan, view, job, again, hasten, root=attach.stage in graph.roots)
             if view.state is RunState.REUSED:
                 reused.append(run_id)
             elif view.state is RunState.READY:
@@ -236,7 +239,9 @@ def _subscribe(
     return reused
 
 
-def _join(plan: Plan, view: RunView, job: Any, again: dict[int, int], hasten: dict[int, int]) -> None:
+def _join(
+    plan: Plan, view: RunView, job: Any, again: dict[int, int], hasten: dict[int, int], *, root: bool
+) -> None:
     """Decide what an existing job means for this run."""
     if job.id in again:
         again[job.id] = min(plan.lane, again[job.id])
@@ -250,7 +255,7 @@ def _join(plan: Plan, view: RunView, job: Any, again: dict[int, int], hasten: di
         view.blocks = job.blocks
         view.load_bytes = job.outcome_bytes
     elif job.state == JobState.PARKED:
-        if plan.retries_parked:
+        if plan.retries(job.reason, root=root):
             again[job.id] = plan.lane
             return
         view.state, view.reason = RunState.PARKED, job.reason or "parked"

@@ -48,13 +48,30 @@ class System:
             "TEST_EFFECTS": str(self.effects),
             "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
         }
-        programs = [
+        self.supervise(
             Program(
                 role, [sys.executable, "-m", "tests.e2e.process", role], common | (env or {}).get(role, {})
             )
             for role in roles or ("intake", "relay", "worker")
-        ]
-        self.supervisor = Supervisor(programs, self.folder / "logs", stop_s=8)
+        )
+
+    def start_real(self, queues: str, **settings: str) -> None:
+        """Run the processes as an operator would, over the real stages."""
+        env = {
+            "VITRINE_DATABASE_URL": self.database,
+            "VITRINE_BROKER_URL": self.valkey.url,
+            "VITRINE_ASSETS_URL": (self.folder / "assets").as_uri(),
+            **settings,
+        }
+        (self.folder / "assets").mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "workers.cli"]
+        worker = ["worker", "--queues", queues, "--concurrency", "2"]
+        arguments = {"intake": ["intake"], "relay": ["relay"], "worker": worker}
+        self.supervise(Program(name, [*command, *argv], env) for name, argv in arguments.items())
+
+    def supervise(self, programs: Iterable[Program]) -> None:
+        """Keep these processes running until the test ends."""
+        self.supervisor = Supervisor(list(programs), self.folder / "logs", stop_s=8)
         self.supervisor.start()
 
     def pid(self, role: str) -> int:

@@ -282,6 +282,17 @@ def test_product_without_photo_is_rejected_and_clears_what_was_served(ledger: Le
     assert one(ledger, "SELECT fields FROM presentations") == {}
 
 
+def test_corrected_url_of_a_declared_digest_is_tried_again(ledger: Ledger) -> None:
+    for revision, url in ((1, "https://shop.example/typo.jpg"), (2, "https://shop.example/right.jpg")):
+        ledger.accept([upload(revision=revision, images=[{"id": "a", "url": url, "sha256": "c" * 64}])])
+        ledger.plan()
+        if revision == 1:
+            [item], _ = ledger.claim(ledger.graph.stages["fetch"], [], lane=Lane.LIVE, limit=8, worker="w")
+            ledger.settle([Result(item.job_id, item.token, decision=Park("photo-not-found", "404"))])
+    assert work(ledger) == 3
+    assert one(ledger, "SELECT verdict FROM events WHERE revision = 2") == "done"
+
+
 def test_photo_going_back_to_what_it_was_is_reused(ledger: Ledger) -> None:
     for revision, url in ((1, "A"), (2, "B"), (3, "A")):
         image = [{"id": "a", "url": "https://shop.example/x", "sha256": ("a" if url == "A" else "b") * 64}]

@@ -12,7 +12,7 @@ from storage.assets import Assets
 from storage.database import open_database
 from storage.migrations import current, upgrade
 from tasks._stage import load_stages
-from workers.bootstrap import build_ledger, build_runtime
+from workers.bootstrap import build_graph, build_ledger, build_runtime
 from workers.flower import run_flower
 from workers.intake import Intake
 from workers.metrics import Metrics
@@ -85,18 +85,20 @@ def worker(queues: str, concurrency: int, name: str | None) -> None:
     if not wanted:
         raise click.BadParameter("names no queue", param_hint="--queues")
     stages = load_stages()
-    used = {stage.spec.queue for stage in stages.values()}
+    here = settings().connected()
+    used = build_graph(here).queues
     for queue in wanted:
         if queue not in used:
             click.echo(
                 f"vitrine: no stage uses the queue {queue!r}, only {', '.join(sorted(used))}", err=True
             )
-    here = settings().connected()
     threads = max(1, (os.cpu_count() or 1) // concurrency)
     app = make_worker_app(
         here.broker_url, stages, lambda: build_runtime(here, threads), window=here.window, log=here.log
     )
-    run_worker(app, wanted, concurrency, name or "-".join(wanted))
+    # Later stages first: products are finished before others are begun.
+    ordered = [queue for queue in used if queue in wanted] + [queue for queue in wanted if queue not in used]
+    run_worker(app, ordered, concurrency, name or "-".join(wanted))
 
 
 @click.command()
