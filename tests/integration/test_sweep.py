@@ -191,8 +191,11 @@ def test_expired_leases_come_back_without_an_operator(ledger: Ledger) -> None:
     assert ledger.reclaim() == (sorted(c.job_id for c in claimed), {"fetch"})
     assert one(ledger.engine, "SELECT max(deaths) FROM jobs") == 0, "the company says nothing about one"
     assert [len(batch.jobs) for batch in ledger.admit("fetch", 9)] == [1, 1, 1]
+    first = claimed[0].job_id
+    [heir], _ = ledger.claim(ledger.graph.stages["fetch"], [first], lane=Lane.LIVE, limit=1, worker="heir")
     late = ledger.settle([Result(c.job_id, c.token, compute(c, "fetch")) for c in claimed])
     assert late.refused == {c.job_id for c in claimed}
+    assert ledger.settle([Result(first, heir.token, compute(heir, "fetch"))]).accepted == {first}
 
 
 def test_a_forced_outcome_lets_the_picture_before_it_go(database: Engine, assets: Assets) -> None:
