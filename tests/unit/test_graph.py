@@ -114,6 +114,8 @@ def test_a_skip_passes_on_the_first_cause_in_one_pass() -> None:
     assert decisions["see", "a"] == Skip("see", "a", "fetch: not-found")
     assert decisions["tell", ""] == Skip("tell", "", "fetch: not-found")
     assert isinstance(decisions["announce", ""], Attach), "an effect is never skipped"
+    runs["see", "a"] = RunView(RunState.SKIPPED, reason="fetch: not-found")
+    assert decide(graph, of, runs)["tell", ""] == Skip("tell", "", "fetch: not-found"), "nor in a later one"
     blocked = waiting(graph, of) | {("fetch", "a"): done("x"), ("see", "a"): done("y", blocks="unsafe")}
     assert decide(graph, of, blocked)["tell", ""] == Skip("tell", "", "see: unsafe")
     assert decide(graph, product(), waiting(graph, product()))["tell", ""].reason == "no see to work on"  # type: ignore[union-attr]
