@@ -154,6 +154,8 @@ def test_top_up_takes_only_the_same_stage_lane_and_recipe(ledger: Ledger) -> Non
     change(ledger.engine, "UPDATE jobs SET recipe = 'other' WHERE id = (SELECT max(id) FROM jobs)")
     [first, *_] = jobs_of(ledger.admit("fetch", 100))
     assert len(claim(ledger, [first])) == 4, "five live ones, one of them of another recipe"
+    left = rows(ledger.engine, "SELECT lane, recipe = 'other' FROM jobs WHERE state = 'ready' ORDER BY 1")
+    assert [tuple(row) for row in left] == [(0, True), (1, False), (1, False), (1, False)], "untouched"
 
 
 def test_byte_cap_holds_and_the_rest_is_put_back(database: Engine) -> None:
