@@ -150,6 +150,7 @@ def canned(stage: str, product: str, target: str) -> Outcome:
                 box=(10, 10, 900, 900),
                 coverage=0.4,
                 edge_softness=0.05,
+                sureness=0.9,
                 width=1600,
                 height=1200,
             )

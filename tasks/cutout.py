@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.cutouts import LEAST_SURENESS, sureness
 from engines.protocols import RGB, Alpha, Segmenter
 from pipeline.errors import RejectedInput, VitrineError
 from pipeline.graph import Scope
@@ -25,7 +26,8 @@ class CutOut(Outcome):
 
     ``box`` is (left, top, right, bottom) in pixels of the photo. ``coverage`` is the share of the photo that
     the product takes, ``edge_softness`` the share of half-transparent pixels among those of the product: a
-    good cut-out has a thin soft edge and no haze.
+    good cut-out has a thin soft edge and no haze. ``sureness`` is the share of clear pixels among those that
+    are not clearly background: a model that found no subject leaves haze all over.
     """
 
     mask: Blob
@@ -33,6 +35,7 @@ class CutOut(Outcome):
     box: tuple[int, int, int, int]
     coverage: float
     edge_softness: float
+    sureness: float
     width: int
     height: int
 
@@ -52,7 +55,7 @@ def _present(outcome: CutOut) -> Mapping[str, Any]:
     role="segmenter",
     presents=_present,
     batch=8,
-    params={"least_coverage": 0.01, "most_coverage": 0.97},
+    params={"least_coverage": 0.01, "most_coverage": 0.97, "least_sureness": LEAST_SURENESS},
 )
 def cutout(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
     """Segment the photos of a batch together, then judge and store each cut-out."""
@@ -77,6 +80,9 @@ def _cut(picture: RGB, alpha: Alpha, run: Runtime) -> CutOut:
         )
     if coverage > params["most_coverage"]:
         raise RejectedInput("no-background", f"the product covers {coverage:.1%} of the photo: no background")
+    sure = sureness(alpha)
+    if sure < params["least_sureness"]:
+        raise RejectedInput("unsure-cutout", f"only {sure:.0%} of the cut-out is clearly product: look at it")
     rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
     left, top = int(columns[0]), int(rows[0])
     right, bottom = int(columns[-1]) + 1, int(rows[-1]) + 1
@@ -95,6 +101,7 @@ def _cut(picture: RGB, alpha: Alpha, run: Runtime) -> CutOut:
         box=(left, top, right, bottom),
         coverage=round(coverage, 4),
         edge_softness=round(float(soft.sum() / max(1, (alpha > 0.05).sum())), 4),
+        sureness=round(sure, 4),
         width=width,
         height=height,
     )

@@ -65,6 +65,8 @@ class Relay:
         while not self.stop.is_set():
             try:
                 with self._leadership() as leads:
+                    if leads:
+                        _log.info("relay.leading", queues=self.queues)
                     while leads and not self.stop.is_set():
                         self.tick()
                         self.stop.wait(_TICK_S)

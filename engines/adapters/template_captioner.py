@@ -61,8 +61,8 @@ def _sentence(words: Vocabulary, subject: Subject, by_class: dict[str, float]) -
     en, zh = " and ".join(colour.en for colour in colours), "和".join(colour.zh for colour in colours)
     if finding.product_type is None:
         return Bilingual(
-            en=f"A product photo from {category.en}{f', mostly {en}' if en else ''}.",
-            zh=f"一张{category.zh}商品照片{f',以{zh}为主' if zh else ''}。",
+            en=f"{category.en.capitalize()}{f', mostly {en}' if en else ''}.",
+            zh=f"{category.zh}类商品{f'，以{zh}为主' if zh else ''}。",
         )
     kind = category.types[finding.product_type]
     phrase = f"{en} {kind.en}" if en else kind.en

@@ -95,6 +95,7 @@ def copy_in(cursor: Any, events: Sequence[tuple[Event, bytes]]) -> None:
     sha256 = hashlib.sha256
     with cursor.copy(COPY) as copy:
         for n, (event, raw) in enumerate(events):
+            digest = sha256(raw).digest()
             copy.write_row(
                 (
                     n,
@@ -104,11 +105,16 @@ def copy_in(cursor: Any, events: Sequence[tuple[Event, bytes]]) -> None:
                     event.product_id,
                     event.revision,
                     event.time,
-                    event.traceparent,
+                    event.traceparent or _traceparent(digest),
                     raw.decode(),
-                    sha256(raw).digest(),
+                    digest,
                 )
             )
+
+
+def _traceparent(digest: bytes) -> str:
+    """A trace of its own for an event that came without one (W3C Trace Context, version 00, sampled)."""
+    return f"00-{digest[:16].hex()}-{digest[16:24].hex()}-01"
 
 
 def _conflicting(connection: Connection, events: Sequence[tuple[Event, bytes]]) -> list[Refused]:
