@@ -23,6 +23,7 @@ def open_database(url: str, *, pool_size: int = 4, application: str = "vitrine")
     """An engine for ``url`` (``postgresql+psycopg://…``).
 
     A statement may take five minutes and a lock thirty seconds: work that waits longer is better retried.
+    Compiling plans is off: ours are short and many.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "postgresql":
@@ -40,7 +41,7 @@ def open_database(url: str, *, pool_size: int = 4, application: str = "vitrine")
         connect_args={
             "application_name": application,
             "connect_timeout": 10,
-            "options": "-c statement_timeout=300000 -c lock_timeout=30000 -c timezone=UTC",
+            "options": "-c statement_timeout=300000 -c lock_timeout=30000 -c timezone=UTC -c jit=off",
         },
     )
 

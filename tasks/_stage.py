@@ -296,6 +296,9 @@ def compute(
         outcomes = list(function(items, runtime))
         if len(outcomes) != len(items):
             raise ValueError(f"the stage returned {len(outcomes)} outcomes for {len(items)} items")
+        strange = [type(o).__name__ for o in outcomes if not isinstance(o, Outcome | VitrineError)]
+        if strange:
+            raise TypeError(f"the stage returned {strange[0]} in the place of an outcome")
     except (Transient, NotReady, ConfigurationError) as error:
         # Of the world, not of an item: halving would only ask the same question again.
         return [error] * len(items)
@@ -338,9 +341,10 @@ class Lease:
 
 
 def _span(spec: StageSpec, item: Claimed, started: float, ended: float) -> str:
-    """Record the stage's part in the event's trace; returns the trace id."""
-    parent = _propagator.extract({"traceparent": item.traceparent}) if item.traceparent else None
+    """Record the stage's part in the event's trace, where traces are exported; returns the trace id."""
+    parent = _propagator.extract({"traceparent": item.traceparent or ""})
     span = _tracer.start_span(f"stage.{spec.name}", context=parent, start_time=int(started * 1e9))
-    span.set_attributes({"vitrine.product": item.product_id, "vitrine.run": item.run_id})
-    span.end(end_time=int(ended * 1e9))
+    if span.is_recording():
+        span.set_attributes({"vitrine.product": item.product_id, "vitrine.run": item.run_id})
+        span.end(end_time=int(ended * 1e9))
     return trace.format_trace_id(span.get_span_context().trace_id)

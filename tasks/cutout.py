@@ -54,7 +54,6 @@ def _present(outcome: CutOut) -> Mapping[str, Any]:
     needs=(Photo, Screened),
     role="segmenter",
     presents=_present,
-    batch=8,
     params={"least_coverage": 0.01, "most_coverage": 0.97, "least_sureness": LEAST_SURENESS},
 )
 def cutout(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:

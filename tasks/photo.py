@@ -43,7 +43,6 @@ def _identity(product: Product, image: ImageRef | None) -> Any:
     produces=Photo,
     reads=_identity,
     queue="fetch",
-    batch=8,
     params={"long_edge": 2048, "max_pixels": 50_000_000},
 )
 def photo(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:

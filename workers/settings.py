@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     engine_memory_mb: int = Field(
         default=4096, gt=0, description="what loaded engines of one process may take"
     )
-    window: int = Field(default=256, gt=0, description="jobs announced and not yet begun, a queue")
+    window: int = Field(default=256, ge=8, description="jobs announced and not yet begun, a queue")
     retention_days: int = Field(default=30, gt=0, description="how long plans that were replaced are kept")
     asset_grace_s: float = Field(default=3600, gt=0, description="how long an unreferenced blob is kept")
     metrics_port: int = Field(default=0, ge=0, le=65535, description="Prometheus port of the relay; 0 is off")

@@ -9,7 +9,6 @@ from typing import Literal
 
 import structlog
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
 
 
 def configure_logging(form: Literal["console", "json"]) -> None:
@@ -48,11 +47,13 @@ def configure_logging(form: Literal["console", "json"]) -> None:
 
 
 def configure_tracing() -> None:
-    """Real span ids in every process; exported where the OpenTelemetry exporter is installed and configured."""
-    provider = TracerProvider()
-    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    """Export spans where the OpenTelemetry exporter is installed and configured; else none are made."""
+    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        return
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
