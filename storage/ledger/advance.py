@@ -18,7 +18,7 @@ from pipeline.graph import Attach, RunKey, RunView, Skip, StageGraph
 from pipeline.outcomes import JobState, Lane, RunState
 from storage.ledger.close import close_plans
 from storage.ledger.facts import plan_facts
-from storage.ledger.present import present
+from storage.ledger.present import Told, present
 from storage.ledger.records import records
 
 _PLANS = text("""
@@ -123,17 +123,17 @@ def advance(
     connection: Connection,
     graph: StageGraph,
     products: Iterable[int],
-    settled_runs: Iterable[int] = (),
+    settled_runs: Mapping[int, Told | None] | None = None,
     *,
     window: int = 0,
 ) -> News:
     """Start, reuse or skip what can be, present what is new, close what is finished.
 
-    ``settled_runs`` are runs that the caller settled just now. With a ``window``, new jobs take the places
+    ``settled_runs`` are runs that the caller settled just now, with their outcomes where it has them. With a ``window``, new jobs take the places
     that are free in it at once, so that what was begun is finished before anything else is admitted.
     """
     plans = load_plans(connection, sorted(set(products)))
-    fresh: list[int] = list(settled_runs)
+    fresh: dict[int, Told | None] = dict(settled_runs or {})
     news = News()
     active = list(plans.values())
     while active:
@@ -147,7 +147,7 @@ def advance(
                     changes.append(_change(plan.run_ids[decision.stage, decision.target], view, None))
                 else:
                     wanted.append((plan, decision))
-        fresh += _subscribe(connection, graph, wanted, changes, news, window)
+        fresh |= dict.fromkeys(_subscribe(connection, graph, wanted, changes, news, window))
         if changes:
             connection.execute(_SETTLE_RUNS, {"rows": records(changes)})
         # Only an answer that was there already can set more in motion.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
 
 from pipeline.graph import StageGraph
+from pipeline.outcomes import Outcome
 from storage.ledger.records import records
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 _OUTCOMES = text("""
 SELECT r.plan_id, r.stage, r.target, j.engine, encode(j.fingerprint, 'hex') AS fingerprint, j.outcome
 FROM runs r JOIN jobs j ON j.id = r.job_id
-WHERE r.id = ANY(:runs) AND r.stage = ANY(:stages) AND j.outcome IS NOT NULL
+WHERE r.id = ANY(:runs) AND r.state IN ('done', 'reused')
 """)
 # The guard is for defects only: the product's lock and the plan's being current already order the writes.
 _SERVE = text("""
@@ -36,31 +38,38 @@ WHERE presentations.product_id = u.product_id
 """)
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An outcome with the fingerprint, in hex, of the job that made it."""
+
+    outcome: Outcome
+    fingerprint: str
+
+
 def present(
-    connection: Connection, graph: StageGraph, plans: Mapping[int, Plan], runs: Sequence[int]
+    connection: Connection, graph: StageGraph, plans: Mapping[int, Plan], runs: Mapping[int, Told | None]
 ) -> None:
-    """Write the fields of these runs' outcomes: to the served ones, or beside them where review is on."""
-    presenting = [name for name, spec in graph.stages.items() if spec.presents is not None]
-    if not runs or not presenting:
-        return
+    """Write the fields of these runs' outcomes: to the served ones, or beside them where review is on.
+
+    Outcomes that the caller does not have at hand are read.
+    """
     fields: defaultdict[int, dict[str, Any]] = defaultdict(dict)
-    for row in connection.execute(_OUTCOMES, {"runs": list(runs), "stages": presenting}).all():
-        plan = plans.get(row.plan_id)
-        if plan is None:
-            continue
-        spec = graph.stages[row.stage]
-        assert spec.presents is not None
-        for name, value in spec.presents(spec.produces.model_validate(row.outcome)).items():
-            key = f"{name}/{row.target}" if row.target else name
-            fields[row.plan_id][key] = {
-                "value": value,
-                "target": row.target,
-                "stage": row.stage,
-                "engine": row.engine,
-                "revision": plan.revision,
-                "generation": plan.generation,
-                "fingerprint": row.fingerprint,
-            }
+    unread: list[int] = []
+    for plan in plans.values():
+        for (stage, target), run in plan.run_ids.items():
+            if run not in runs or graph.stages[stage].presents is None:
+                continue
+            told = runs[run]
+            if told is None:
+                unread.append(run)
+            else:
+                fields[plan.id] |= _fields(graph, plan, stage, target, told, graph.recipes[stage].label)
+    if unread:
+        for row in connection.execute(_OUTCOMES, {"runs": unread}).all():
+            outcome = graph.stages[row.stage].produces.model_validate(row.outcome)
+            told = Told(outcome, row.fingerprint)
+            plan = plans[row.plan_id]
+            fields[plan.id] |= _fields(graph, plan, row.stage, row.target, told, row.engine)
     for statement, review in ((_SERVE, False), (_PROPOSE, True)):
         chosen = [plans[plan_id] for plan_id in fields if plans[plan_id].review is review]
         if chosen:
@@ -78,3 +87,23 @@ def present(
                     )
                 },
             )
+
+
+def _fields(
+    graph: StageGraph, plan: Plan, stage: str, target: str, told: Told, engine: str
+) -> dict[str, dict[str, Any]]:
+    """What a stage says of an outcome, each field under its name and, for a photo's, the photo's id."""
+    presents = graph.stages[stage].presents
+    assert presents is not None
+    return {
+        f"{name}/{target}" if target else name: {
+            "value": value,
+            "target": target,
+            "stage": stage,
+            "engine": engine,
+            "revision": plan.revision,
+            "generation": plan.generation,
+            "fingerprint": told.fingerprint,
+        }
+        for name, value in presents(told.outcome).items()
+    }

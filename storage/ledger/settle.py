@@ -14,25 +14,31 @@ from pipeline.outcomes import Outcome
 from pipeline.retry import Decision, Park, Snooze
 from storage.ledger.advance import News, advance
 from storage.ledger.claim import LOCK_PRODUCTS, lock_subscribers
+from storage.ledger.present import Told
 from storage.ledger.records import records
 from storage.ledger.withdraw import drop_orphans
 
 _LOCK = text("""
 SELECT jobs.id, jobs.lease_token = u.token AND jobs.state = 'running' AS ours,
        jobs.lease_token = u.token AND jobs.state IN ('done', 'parked') AS told,
-       jobs.outcome IS NOT NULL AS computed_before,
+       jobs.outcome IS NOT NULL AS computed_before, encode(jobs.fingerprint, 'hex') AS fingerprint,
        EXISTS (SELECT FROM runs r WHERE r.job_id = jobs.id AND r.state = 'ready'
                AND r.product_id = ANY(:products)) AS wanted
 FROM jobs JOIN unnest(CAST(:ids AS bigint[]), CAST(:tokens AS bigint[])) AS u (id, token) USING (id)
 ORDER BY jobs.id FOR UPDATE OF jobs
 """)
 _DONE = text("""
-UPDATE jobs SET state = 'done', outcome = u.outcome, outcome_digest = decode(u.digest, 'hex'),
-    outcome_bytes = u.bytes, blocks = u.blocks, seconds = u.seconds, finished_at = now(), lease_until = NULL,
-    reason = NULL, error = NULL, trace = NULL
-FROM json_to_recordset(CAST(:rows AS json))
-    AS u (id bigint, outcome jsonb, digest text, bytes bigint, blocks text, seconds float)
-WHERE jobs.id = u.id
+WITH done AS (
+    UPDATE jobs SET state = 'done', outcome = u.outcome, outcome_digest = decode(u.digest, 'hex'),
+        outcome_bytes = u.bytes, blocks = u.blocks, seconds = u.seconds, finished_at = now(), lease_until = NULL,
+        reason = NULL, error = NULL, trace = NULL
+    FROM json_to_recordset(CAST(:rows AS json))
+        AS u (id bigint, outcome jsonb, digest text, bytes bigint, blocks text, seconds float)
+    WHERE jobs.id = u.id
+)
+INSERT INTO asset_uses (job_id, digest)
+SELECT job, digest FROM json_to_recordset(CAST(:uses AS json)) AS u (job bigint, digest text)
+ON CONFLICT DO NOTHING
 """)
 _FAILED = text("""
 UPDATE jobs SET state = CASE WHEN u.reason IS NULL THEN 'ready' ELSE 'parked' END,
@@ -44,15 +50,10 @@ FROM json_to_recordset(CAST(:rows AS json))
     AS u (id bigint, after_s float, refund smallint, reason text, error text, trace text)
 WHERE jobs.id = u.id
 """)
-_USES = text("""
-INSERT INTO asset_uses (job_id, digest)
-SELECT job, digest FROM json_to_recordset(CAST(:rows AS json)) AS u (job bigint, digest text)
-ON CONFLICT DO NOTHING
-""")
 _FORGET_USES = text("DELETE FROM asset_uses WHERE job_id = ANY(:jobs)")
 _SETTLE = text("""
 WITH subscribed AS (
-    SELECT r.id, r.product_id, r.product_id = ANY(:products) AS locked, j.state, j.reason
+    SELECT r.id, r.job_id, r.product_id, r.product_id = ANY(:products) AS locked, j.state, j.reason
     FROM runs r JOIN jobs j ON j.id = r.job_id
     WHERE r.job_id = ANY(:jobs) AND r.state = 'ready' AND j.state IN ('done', 'parked')
 ), settled AS (
@@ -60,15 +61,15 @@ WITH subscribed AS (
         reason = CASE WHEN s.state = 'parked' THEN COALESCE(s.reason, 'parked') END
     FROM subscribed s WHERE runs.id = s.id AND s.locked
 )
-SELECT id, product_id, locked FROM subscribed
+SELECT id, job_id, product_id, locked FROM subscribed
 """)
 _AWAITED = text("""
 SELECT DISTINCT r.job_id FROM products p JOIN runs r ON r.plan_id = p.plan_id
 WHERE p.id = ANY(:ids) AND r.state = 'ready'
 """)
 _BEHIND = text("""
-SELECT DISTINCT r.product_id FROM runs r JOIN jobs j ON j.id = r.job_id
-WHERE r.state = 'ready' AND j.state IN ('done', 'parked') LIMIT :limit
+SELECT DISTINCT pl.product_id FROM plans pl JOIN runs r ON r.plan_id = pl.id JOIN jobs j ON j.id = r.job_id
+WHERE pl.verdict IS NULL AND r.state = 'ready' AND j.state IN ('done', 'parked') LIMIT :limit
 """)
 
 
@@ -104,12 +105,14 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result],
     told: set[int] = set()
     unwanted: list[int] = []
     before: list[int] = []
+    names: dict[int, str] = {}
     tokens = [by_id[job].token for job in sorted(by_id)]
     for row in connection.execute(
         _LOCK, {"ids": sorted(by_id), "tokens": tokens, "products": products}
     ).all():
         if row.ours:
             ours.append(row.id)
+            names[row.id] = row.fingerprint
             if not row.wanted:
                 unwanted.append(row.id)
             if row.computed_before and by_id[row.id].outcome is not None:
@@ -127,13 +130,14 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result],
     if unwanted:
         # Asked again by a statement of its own: only the runs of the locked products could not change meanwhile.
         drop_orphans(connection, unwanted)
-    runs: list[int] = []
+    runs: dict[int, Told | None] = {}
     stragglers: list[int] = []
     terminal = [r.job_id for r in done] + [r.job_id for r in failed if isinstance(r.decision, Park)]
     if terminal:
         for row in connection.execute(_SETTLE, {"jobs": terminal, "products": products}).all():
             if row.locked:
-                runs.append(row.id)
+                outcome = by_id[row.job_id].outcome
+                runs[row.id] = Told(outcome, names[row.job_id]) if outcome is not None else None
             else:
                 stragglers.append(row.product_id)
     news = advance(connection, graph, products, runs, window=window) if runs else News()
@@ -151,12 +155,9 @@ def catch_up(connection: Connection, graph: StageGraph, products: Sequence[int])
         return set()
     rows = sorted(products)
     connection.execute(LOCK_PRODUCTS, {"ids": rows})
-    jobs = connection.execute(
-        _AWAITED,
-        {"ids": rows},
-    ).scalars()
+    jobs = connection.execute(_AWAITED, {"ids": rows}).scalars()
     settled = connection.execute(_SETTLE, {"jobs": list(jobs), "products": rows})
-    return advance(connection, graph, rows, [row.id for row in settled if row.locked]).queues
+    return advance(connection, graph, rows, {row.id: None for row in settled if row.locked}).queues
 
 
 def behind(connection: Connection, limit: int) -> list[int]:
@@ -167,9 +168,11 @@ def behind(connection: Connection, limit: int) -> list[int]:
 def _write_outcomes(connection: Connection, done: Sequence[Result]) -> None:
     values = [(result, result.outcome) for result in done if result.outcome is not None]
     dumps: list[dict[str, Any]] = [outcome.model_dump(mode="json") for _, outcome in values]
+    uses = sorted({(result.job_id, blob.digest) for result, outcome in values for blob in outcome.blobs()})
     connection.execute(
         _DONE,
         {
+            "uses": records({"job": job, "digest": blob} for job, blob in uses),
             "rows": records(
                 {
                     "id": result.job_id,
@@ -180,13 +183,9 @@ def _write_outcomes(connection: Connection, done: Sequence[Result]) -> None:
                     "seconds": result.seconds,
                 }
                 for (result, outcome), dump in zip(values, dumps, strict=True)
-            )
+            ),
         },
     )
-    uses = sorted({(result.job_id, blob.digest) for result, outcome in values for blob in outcome.blobs()})
-    if uses:
-        rows = records({"job": job, "digest": blob} for job, blob in uses)
-        connection.execute(_USES, {"rows": rows})
 
 
 def _write_failures(connection: Connection, failed: Sequence[Result]) -> None:
