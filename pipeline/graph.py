@@ -176,12 +176,13 @@ class StageGraph:
         """What becomes of the waiting runs, given how the others stand.
 
         Idempotent and level-triggered: it looks at states, never at what just happened, so it may be called
-        at any time and as often as one likes.
+        at any time and as often as one likes. Runs of stages that this release does not know are left alone.
         """
         images = {image.id: image for image in sorted(product.images, key=lambda i: (i.position, i.id))}
         decisions: list[Attach | Skip] = []
         skipped: dict[RunKey, str] = {}
-        for key, run in sorted(runs.items(), key=lambda item: self._rank[item[0][0]]):
+        known = [(key, run) for key, run in runs.items() if key[0] in self._rank]
+        for key, run in sorted(known, key=lambda item: self._rank[item[0][0]]):
             if run.state is not RunState.WAITING:
                 continue
             stage, target = key

@@ -51,6 +51,10 @@ class Runtime:
             self.assets.put(data, media_type)
         return blobs
 
+    def holds(self, blob: Blob) -> bool:
+        """Whether the blob's bytes are there."""
+        return self.assets.exists(blob.digest, blob.media_type)
+
     def load(self, blob: Blob) -> bytes:
         """The bytes of a blob."""
         return self.assets.get(blob)

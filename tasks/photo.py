@@ -80,9 +80,15 @@ def _photo(item: Item, run: Runtime) -> Photo:
 def _bytes(item: Item, run: Runtime) -> tuple[bytes, tuple[str | None, str | None] | None]:
     """The photo's bytes, and the validators to remember if they were downloaded just now."""
     image = item.image
-    if image.sha256 and (stored := run.downloads.stored(image.sha256)):
+    if (
+        image.sha256
+        and (stored := run.downloads.stored(image.sha256))
+        and run.assets.exists(stored.digest, stored.media_type)
+    ):
         return run.load(stored), None
     known = run.downloads.find(image.url)
+    if known and not run.assets.exists(known.blob.digest, known.blob.media_type):
+        known = None  # the row outlived its file: the shop still has the photo
     if known and item.claimed.cause in ("replay", "release"):
         return run.load(known.blob), None
     answer = run.fetcher.fetch(

@@ -50,7 +50,9 @@ class Settings(BaseSettings):
     )
     window: int = Field(default=256, ge=8, description="jobs announced and not yet begun, a queue")
     retention_days: int = Field(default=30, gt=0, description="how long plans that were replaced are kept")
-    asset_grace_s: float = Field(default=3600, gt=0, description="how long an unreferenced blob is kept")
+    asset_grace_s: float = Field(
+        default=3600, gt=0, description="how long after its last write an unused blob is kept"
+    )
     metrics_port: int = Field(default=0, ge=0, le=65535, description="Prometheus port of the relay; 0 is off")
     metrics_host: str = Field(default="127.0.0.1", description="address the metrics are served on")
     flower_host: str = Field(default="127.0.0.1", description="address Flower is served on")

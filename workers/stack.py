@@ -39,6 +39,7 @@ class Stack(AbstractContextManager["Stack"]):
         self._say = say
         self._exits = ExitStack()
         self.supervisor: Supervisor | None = None
+        self._servers: list[PostgresServer | ValkeyServer] = []
 
     def __enter__(self) -> Self:
         try:
@@ -53,6 +54,13 @@ class Stack(AbstractContextManager["Stack"]):
     ) -> None:
         self._exits.close()
 
+    def tend(self) -> None:
+        """Start a server of ours again that has died; the workers reconnect by themselves."""
+        for server in self._servers:
+            if server.pid is None:
+                self._say(f"the {server.name} died: starting it again")
+                server.start()
+
     def statuses(self) -> list[Status]:
         """The worker processes, as the supervisor sees them."""
         return self.supervisor.statuses() if self.supervisor else []
@@ -64,6 +72,7 @@ class Stack(AbstractContextManager["Stack"]):
         self._say("starting Valkey")
         valkey = ValkeyServer(self.home / "valkey")
         self._exits.enter_context(valkey)
+        self._servers = [postgres, valkey]
         database = postgres.create_database("vitrine")
         engine = open_database(database)
         upgrade(engine)

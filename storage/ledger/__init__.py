@@ -12,6 +12,7 @@ from pipeline.errors import ContractError
 from pipeline.events import Event
 from pipeline.graph import StageGraph, StageSpec
 from pipeline.outcomes import Blob, Lane
+from pipeline.retry import Park
 from storage.database import transact
 from storage.ledger import sweep as _sweep
 from storage.ledger.accept import Receipt, Refused, accept
@@ -73,13 +74,19 @@ class Ledger:
         self, spec: StageSpec, ids: Sequence[int], *, lane: Lane, limit: int, worker: str
     ) -> tuple[list[Claimed], set[str]]:
         """Lease work of one stage; returns it and the queues in which something became admissible."""
-        claimed, stale, put_back = self._transact(
+        taken = self._transact(
             lambda c: claim(c, self.graph, spec, ids, lane=lane, limit=limit, worker=worker)
         )
-        queues = {spec.queue} if put_back else set()
-        if stale:
-            queues |= self._transact(lambda c: replan(c, self.graph, stale))
-        return claimed, queues
+        queues = {spec.queue} if taken.put_back else set()
+        if taken.stale:
+            queues |= self._transact(lambda c: replan(c, self.graph, taken.stale))
+        if taken.unreadable:
+            parked = [
+                Result(job, token, decision=Park("unreadable-input", why))
+                for job, token, why in taken.unreadable
+            ]
+            queues |= self.settle(parked).news.queues
+        return taken.claimed, queues
 
     def renew(self, held: Mapping[int, int], lease_s: float) -> set[int]:
         """Extend leases; returns the job ids that are still ours."""

@@ -28,7 +28,8 @@ FROM products p JOIN plans pl ON pl.id = p.plan_id
 WHERE p.id = ANY(:products) AND pl.verdict IS NULL
 """)
 _RUNS = text("""
-SELECT r.id, r.plan_id, r.stage, r.target, r.state, r.reason, j.outcome_digest, j.blocks, j.outcome_bytes
+SELECT r.id, r.plan_id, r.stage, r.target, r.state, r.reason, j.outcome_digest, j.blocks, j.outcome_bytes,
+       j.recipe
 FROM runs r LEFT JOIN jobs j ON j.id = r.job_id
 WHERE r.plan_id = ANY(:plans)
 """)
@@ -91,6 +92,7 @@ class Plan:
     force_stages: tuple[str, ...]
     runs: dict[RunKey, RunView] = field(default_factory=dict)
     run_ids: dict[RunKey, int] = field(default_factory=dict)
+    recipes: dict[RunKey, str] = field(default_factory=dict)
 
     def forces(self, stage: str, finished_at: datetime | None) -> bool:
         if self.force_before is None or (self.force_stages and stage not in self.force_stages):
@@ -129,8 +131,9 @@ def advance(
 ) -> News:
     """Start, reuse or skip what can be, present what is new, close what is finished.
 
-    ``settled_runs`` are runs that the caller settled just now, with their outcomes where it has them. With a ``window``, new jobs take the places
-    that are free in it at once, so that what was begun is finished before anything else is admitted.
+    ``settled_runs`` are runs that the caller settled just now, with their outcomes where it has them. With a
+    ``window``, new jobs take the places that are free in it at once, so that what was begun is finished before
+    anything else is admitted.
     """
     plans = load_plans(connection, sorted(set(products)))
     fresh: dict[int, Told | None] = dict(settled_runs or {})
@@ -187,6 +190,8 @@ def load_plans(connection: Connection, products: Sequence[int]) -> dict[int, Pla
     for row in connection.execute(_RUNS, {"plans": list(plans)}).all():
         plan = plans[row.plan_id]
         plan.run_ids[row.stage, row.target] = row.id
+        if row.recipe is not None:
+            plan.recipes[row.stage, row.target] = row.recipe
         settled = row.state in (RunState.DONE, RunState.REUSED)
         plan.runs[row.stage, row.target] = RunView(
             state=RunState(row.state),
@@ -217,6 +222,7 @@ def _subscribe(
         view = plan.runs[attach.stage, attach.target]
         run_id = plan.run_ids[attach.stage, attach.target]
         view.state = RunState.READY
+        plan.recipes[attach.stage, attach.target] = graph.recipe_key(attach.stage)
         if attach.fingerprint in fresh:
             job_id, announced = fresh[attach.fingerprint]
             if announced:

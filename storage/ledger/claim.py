@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, text
 
 from pipeline.events import ImageRef, Product
@@ -137,6 +138,20 @@ class Claimed:
     inputs: Mapping[str, Sequence[tuple[str, Outcome]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a claim took.
+
+    ``stale`` jobs are of another recipe and have to be planned anew, ``put_back`` says that some went back to
+    be admitted again, and ``unreadable`` are (job id, token, reason) whose inputs this release cannot read.
+    """
+
+    claimed: list[Claimed]
+    stale: list[int]
+    put_back: bool
+    unreadable: list[tuple[int, int, str]]
+
+
 def admit(connection: Connection, graph: StageGraph, queue: str, window: int) -> list[Batch]:
     """Choose what to announce next on ``queue``: at most ``window`` jobs are out at any time, both lanes."""
     out = connection.execute(_OUTSTANDING, {"queue": queue, "backfill": int(Lane.BACKFILL)}).one()
@@ -157,10 +172,19 @@ def _admit_lane(connection: Connection, graph: StageGraph, queue: str, lane: Lan
     if limit <= 0:
         return []
     rows = connection.execute(_ADMIT, {"queue": queue, "lane": int(lane), "limit": limit}).all()
-    alone = [Batch(row.stage, queue, lane, (row.id,), (row.product or "?",)) for row in rows if row.suspect]
-    return alone + batches_of(
-        graph, [(row.id, row.stage, int(lane), row.product or "?") for row in rows if not row.suspect]
-    )
+    alone = [
+        Batch(row.stage, queue, lane, (row.id,), (row.product or "?",))
+        for row in rows
+        if row.suspect and row.stage in graph.stages
+    ]
+    known = [row for row in rows if not row.suspect and row.stage in graph.stages]
+    # Of a newer release: announced one by one, for whoever knows the stage.
+    alone += [
+        Batch(row.stage, queue, lane, (row.id,), (row.product or "?",))
+        for row in rows
+        if row.stage not in graph.stages
+    ]
+    return alone + batches_of(graph, [(row.id, row.stage, int(lane), row.product or "?") for row in known])
 
 
 def batches_of(graph: StageGraph, jobs: Iterable[tuple[int, str, int, str]]) -> list[Batch]:
@@ -187,11 +211,10 @@ def claim(
     lane: Lane,
     limit: int,
     worker: str,
-) -> tuple[list[Claimed], list[int], bool]:
+) -> Taken:
     """Lease those of ``ids`` that may start, topped up with other ready work of the same recipe.
 
-    A job whose process died before is only ever claimed alone. Returns the claimed work, the jobs that have
-    to be planned anew since they are of another recipe, and whether some went back to be admitted again.
+    A job whose process died before is only ever claimed alone.
     """
     recipe = graph.recipe_key(spec.name)
     chosen = _choose(connection, spec, ids, recipe, lane, limit)
@@ -203,9 +226,10 @@ def claim(
     missed = [job for job in ids if job not in taken]
     put_back = bool(missed) and connection.execute(_PUT_BACK, {"ids": missed}).rowcount > 0
     stale = [row.id for row in rows if row.recipe != recipe]
-    claimed = _with_inputs(connection, graph, spec, [row for row in rows if row.recipe == recipe])
-    _release_abandoned(connection, taken - set(stale) - {item.job_id for item in claimed})
-    return claimed, stale, put_back
+    claimed, unreadable = _with_inputs(connection, graph, spec, [row for row in rows if row.recipe == recipe])
+    held = {*stale, *(item.job_id for item in claimed), *(job for job, _, _ in unreadable)}
+    _release_abandoned(connection, taken - held)
+    return Taken(claimed, stale, put_back, unreadable)
 
 
 def _choose(
@@ -252,24 +276,40 @@ def lock_subscribers(connection: Connection, jobs: Sequence[int]) -> list[int]:
 
 def _with_inputs(
     connection: Connection, graph: StageGraph, spec: StageSpec, rows: Sequence[Any]
-) -> list[Claimed]:
+) -> tuple[list[Claimed], list[tuple[int, int, str]]]:
     if not rows:
-        return []
+        return [], []
     subscribers = {
         row.job_id: row for row in connection.execute(_SUBSCRIBER, {"jobs": [row.id for row in rows]})
     }
     facts = plan_facts(connection, sorted({row.plan_id for row in subscribers.values()}))
     rows = [row for row in rows if row.id in subscribers and subscribers[row.id].plan_id in facts]
     upstream = graph.upstream(spec.name)
+    strange: dict[tuple[int, str], str] = {}
     outcomes: defaultdict[tuple[int, str], list[tuple[str, Outcome]]] = defaultdict(list)
     if upstream:
         plans = sorted({row.plan_id for row in subscribers.values()})
         for row in connection.execute(_INPUTS, {"plans": plans, "stages": list(upstream)}).all():
-            outcome = graph.stages[row.stage].produces.model_validate(row.outcome)
+            try:
+                outcome = graph.stages[row.stage].produces.model_validate(row.outcome)
+            except ValidationError as error:
+                strange[row.plan_id, row.target] = (
+                    f"the outcome of {row.stage} is of another release: {error}"
+                )
+                continue
             outcomes[row.plan_id, row.stage].append((row.target, outcome))
     claimed = []
+    unreadable = []
     for row in rows:
         sub = subscribers[row.id]
+        broken = [
+            why
+            for (plan, target), why in strange.items()
+            if plan == sub.plan_id and (not sub.target or target in (sub.target, ""))
+        ]
+        if broken:
+            unreadable.append((row.id, row.lease_token, broken[0]))
+            continue
         product = facts[sub.plan_id]
         order = {image.id: (image.position, image.id) for image in product.images}
         inputs = {}
@@ -300,7 +340,7 @@ def _with_inputs(
                 inputs=inputs,
             )
         )
-    return claimed
+    return claimed, unreadable
 
 
 def renew(connection: Connection, held: Mapping[int, int], lease_s: float) -> set[int]:

@@ -51,6 +51,13 @@ def verdict_of(runs: Iterable[RunView]) -> Verdict | None:
     return Verdict.DONE
 
 
+def _is_current(graph: StageGraph, plan: Plan) -> bool:
+    """Whether every stage of this release took part, each as it computes today."""
+    if set(graph.runs_of(plan.product)) != plan.runs.keys():
+        return False
+    return all(plan.recipes.get(key) == graph.recipe_key(key[0]) for key in plan.runs)
+
+
 def close_plans(connection: Connection, graph: StageGraph, plans: Mapping[int, Plan]) -> None:
     """Close those of ``plans`` that are finished."""
     verdicts: dict[int, Verdict] = {}
@@ -64,7 +71,11 @@ def close_plans(connection: Connection, graph: StageGraph, plans: Mapping[int, P
         return
     connection.execute(_CLOSE, {"plans": list(verdicts), "verdicts": list(verdicts.values())})
     closed = [plans[plan_id] for plan_id in verdicts]
-    done = [plan.product_row for plan in closed if verdicts[plan.id] is Verdict.DONE and not plan.review]
+    done = [
+        plan.product_row
+        for plan in closed
+        if verdicts[plan.id] is Verdict.DONE and not plan.review and _is_current(graph, plan)
+    ]
     if done:
         connection.execute(_SIGN, {"signature": graph.signature, "products": done})
     renewed = [plan for plan in closed if plan.cause == "event"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, text
 
 from pipeline.graph import StageGraph
-from pipeline.outcomes import Outcome
+from pipeline.outcomes import Outcome, RunState
 from storage.ledger.records import records
 
 if TYPE_CHECKING:
@@ -38,6 +38,17 @@ WHERE presentations.product_id = u.product_id
 """)
 
 
+_REMOVE = text("""
+UPDATE presentations p SET updated_at = now(),
+    fields = (SELECT COALESCE(jsonb_object_agg(f.key, f.value), '{}') FROM jsonb_each(p.fields) f
+              WHERE NOT (u.targets ? (f.value->>'target') OR u.stages ? (f.value->>'stage'))),
+    candidate = (SELECT COALESCE(jsonb_object_agg(f.key, f.value), '{}') FROM jsonb_each(p.candidate) f
+              WHERE NOT (u.targets ? (f.value->>'target') OR u.stages ? (f.value->>'stage')))
+FROM json_to_recordset(CAST(:rows AS json)) AS u (product_id bigint, targets jsonb, stages jsonb)
+WHERE p.product_id = u.product_id
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """An outcome with the fingerprint, in hex, of the job that made it."""
@@ -57,13 +68,15 @@ def present(
     unread: list[int] = []
     for plan in plans.values():
         for (stage, target), run in plan.run_ids.items():
-            if run not in runs or graph.stages[stage].presents is None:
+            spec = graph.stages.get(stage)
+            if run not in runs or spec is None or spec.presents is None:
                 continue
             told = runs[run]
             if told is None:
                 unread.append(run)
             else:
                 fields[plan.id] |= _fields(graph, plan, stage, target, told, graph.recipes[stage].label)
+    _remove_blocked(connection, graph, plans, runs)
     if unread:
         for row in connection.execute(_OUTCOMES, {"runs": unread}).all():
             outcome = graph.stages[row.stage].produces.model_validate(row.outcome)
@@ -87,6 +100,28 @@ def present(
                     )
                 },
             )
+
+
+def _remove_blocked(
+    connection: Connection, graph: StageGraph, plans: Mapping[int, Plan], runs: Mapping[int, Told | None]
+) -> None:
+    """A photo found unfit takes along all that was said of it, and of its product from such photos alone.
+
+    At once, also in a replay and under review: what must not be shown waits for nobody.
+    """
+    rows = []
+    for plan in plans.values():
+        blocked = {key[1] for key, run in plan.runs.items() if run.blocks is not None}
+        if not blocked or not any(run in runs for run in plan.run_ids.values()):
+            continue
+        unfed = [
+            stage
+            for (stage, target), run in plan.runs.items()
+            if not target and run.state is RunState.SKIPPED and stage in graph.stages
+        ]
+        rows.append({"product_id": plan.product_row, "targets": sorted(blocked), "stages": unfed})
+    if rows:
+        connection.execute(_REMOVE, {"rows": records(rows)})
 
 
 def _fields(

@@ -68,8 +68,11 @@ SELECT DISTINCT r.job_id FROM products p JOIN runs r ON r.plan_id = p.plan_id
 WHERE p.id = ANY(:ids) AND r.state = 'ready'
 """)
 _BEHIND = text("""
-SELECT DISTINCT pl.product_id FROM plans pl JOIN runs r ON r.plan_id = pl.id JOIN jobs j ON j.id = r.job_id
-WHERE pl.verdict IS NULL AND r.state = 'ready' AND j.state IN ('done', 'parked') LIMIT :limit
+SELECT pl.product_id FROM plans pl WHERE pl.verdict IS NULL AND (
+    EXISTS (SELECT FROM runs r JOIN jobs j ON j.id = r.job_id
+            WHERE r.plan_id = pl.id AND r.state = 'ready' AND j.state IN ('done', 'parked'))
+    OR NOT EXISTS (SELECT FROM runs r WHERE r.plan_id = pl.id AND r.state = 'ready'))
+LIMIT :limit
 """)
 
 
@@ -161,7 +164,10 @@ def catch_up(connection: Connection, graph: StageGraph, products: Sequence[int])
 
 
 def behind(connection: Connection, limit: int) -> list[int]:
-    """Products with a run that still waits for a job that has ended."""
+    """Products with a run that waits for a job that has ended, or with an open plan in which nothing moves.
+
+    The first comes of a crash between two commits, the second of an older release that met a newer stage.
+    """
     return list(connection.execute(_BEHIND, {"limit": limit}).scalars())
 
 

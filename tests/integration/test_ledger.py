@@ -8,10 +8,12 @@ import pytest
 from sqlalchemy import Engine, text
 
 from pipeline.events import parse_event
+from pipeline.keys import Recipe
 from pipeline.outcomes import Lane
 from pipeline.retry import Park, Retry, Snooze
 from storage.ledger import Ledger, Result
-from tests.factories import compute, stub_graph, upload, withdrawal, work
+from storage.replays import Replays, Request
+from tests.factories import Seen, compute, stub_graph, upload, withdrawal, work
 
 
 @pytest.fixture
@@ -300,3 +302,61 @@ def test_photo_going_back_to_what_it_was_is_reused(ledger: Ledger) -> None:
         ledger.plan()
         assert work(ledger) == (0 if revision == 3 else 3)
     assert one(ledger, "SELECT fields->'told'->'value'->>0 FROM presentations").endswith("a" * 64)
+
+
+def test_photo_that_a_replay_finds_unsafe_is_shown_no_more(database: Engine) -> None:
+    ledger = Ledger(database, stub_graph())
+    ledger.accept([upload(images=("a", "unsafe-later"))])
+    ledger.plan()
+    work(ledger)
+    with database.begin() as connection:
+        connection.execute(text("UPDATE products SET signature = ''"))
+    stricter = Ledger(database, stub_graph(recipes={"see": Recipe("see", 2)}))
+    replays = Replays(database, stricter.graph)
+    replay = replays.create(Request(review=True))
+    replays.advance()
+    for row in rows(ledger, "SELECT id, target FROM runs WHERE stage = 'see' AND state = 'ready'"):
+        spec = stricter.graph.stages["see"]
+        for item in stricter.claim(spec, [], lane=Lane.BACKFILL, limit=8, worker="w")[0]:
+            outcome = Seen(what="seen again", unsafe=item.target == "unsafe-later")
+            stricter.settle([Result(item.job_id, item.token, outcome)])
+        assert row.target
+    served = one(ledger, "SELECT fields FROM presentations")
+    assert set(served) == {"seen/a", "told"}, "at once, although the replay is under review"
+    work(stricter)
+    replays.advance()
+    assert replays.progress(replay)[0]["state"] == "done"
+
+
+def test_stage_of_a_newer_release_is_left_alone_by_an_older_process(database: Engine) -> None:
+    newer, older = Ledger(database, stub_graph(effect=True)), Ledger(database, stub_graph())
+    newer.accept([upload()])
+    newer.plan()
+    assert work(older) == 3
+    assert one(older, "SELECT verdict FROM events") is None, "not the older one's to close"
+    assert newer.catch_up() == {"effects"}, "the newer release's relay sees that nothing moves"
+    assert work(newer) == 1
+    assert one(newer, "SELECT verdict FROM events") == "done"
+    older.accept([upload("p2")])
+    older.plan()
+    assert work(newer) == 3
+    signature = one(newer, "SELECT signature FROM products WHERE product_id = 'p2'")
+    assert signature != newer.graph.signature, "its effect is missing, and a replay must find that out"
+
+
+def test_input_that_this_release_cannot_read_parks_its_reader(ledger: Ledger) -> None:
+    ledger.accept([upload("p1"), upload("p2")])
+    ledger.plan()
+    work(ledger, stages=["fetch"])
+    with ledger.engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE jobs SET outcome = CAST(:other AS jsonb) "
+                "WHERE stage = 'fetch' AND turn = (SELECT min(turn) FROM jobs)"
+            ),
+            {"other": '{"colour": 1}'},
+        )
+    work(ledger)
+    assert one(ledger, "SELECT reason FROM jobs WHERE state = 'parked'") == "unreadable-input"
+    verdicts = {r.product_id: r.verdict for r in rows(ledger, "SELECT product_id, verdict FROM events")}
+    assert verdicts == {"p1": "degraded", "p2": "done"}

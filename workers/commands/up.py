@@ -99,6 +99,7 @@ def _watch(stack: Stack, stop: threading.Event) -> None:
     """Wait for the signal; a process that cannot start is reported once, with the end of its log."""
     told: set[str] = set()
     while not stop.wait(_LOOK_S):
+        stack.tend()
         for status in stack.statuses():
             if status.failures >= _HOPELESS and status.name not in told:
                 told.add(status.name)
