@@ -92,7 +92,9 @@ def _measure(ground: Ground, ledger: Ledger, prefix: str, count: int) -> float:
 
 def _done(ledger: Ledger) -> bool:
     with ledger.engine.connect() as connection:
-        return not connection.execute(text("SELECT EXISTS (SELECT FROM plans WHERE verdict IS NULL)")).scalar()
+        return not connection.execute(
+            text("SELECT EXISTS (SELECT FROM plans WHERE verdict IS NULL)")
+        ).scalar()
 
 
 def fill(ledger: Ledger, count: int) -> None:
