@@ -342,7 +342,7 @@ def lock_products(connection: Connection, ids: Sequence[int]) -> Sequence[Any]:
 
     Two statements, since one that waits for a lock reads the rows beside it as they were before the wait.
     """
-    connection.execute(LOCK_PRODUCTS, {"ids": ids})
+    connection.exec_driver_sql(LOCK_PRODUCTS, {"ids": ids})
     return connection.execute(_LOCKED, {"ids": ids}).all()
 
 

@@ -7,6 +7,7 @@ but no longer takes what waits for it ends itself too: a supervisor's restart is
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -49,6 +50,9 @@ def make_worker_app(
     def start(**_: object) -> None:
         configure_tracing()
         runner()
+        # What was imported lives as long as the process: the collector need not walk over it again and again.
+        gc.collect()
+        gc.freeze()
 
     def set_up_logging(**_: object) -> None:
         configure_logging(log)

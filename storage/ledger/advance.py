@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from pipeline.events import Product
 from pipeline.graph import Attach, RunKey, RunView, Skip, StageGraph
@@ -19,21 +19,21 @@ from pipeline.outcomes import JobState, Lane, RunState
 from storage.ledger.close import close_plans
 from storage.ledger.facts import plan_facts
 from storage.ledger.present import Told, present
-from storage.ledger.records import records
+from storage.ledger.statements import records, sql
 
-_PLANS = text("""
+_PLANS = sql("""
 SELECT p.id AS product_id, p.source, pl.id AS plan_id, pl.revision, pl.generation, pl.lane,
        pl.review, pl.cause, pl.event_seq, pl.replay_id, pl.force_before, pl.force_stages
 FROM products p JOIN plans pl ON pl.id = p.plan_id
 WHERE p.id = ANY(:products) AND pl.verdict IS NULL
 """)
-_RUNS = text("""
+_RUNS = sql("""
 SELECT r.id, r.plan_id, r.stage, r.target, r.state, r.reason, j.outcome_digest, j.blocks, j.outcome_bytes,
        j.recipe
 FROM runs r LEFT JOIN jobs j ON j.id = r.job_id
 WHERE r.plan_id = ANY(:plans)
 """)
-_NEW_JOBS = text("""
+_NEW_JOBS = sql("""
 WITH u AS (
     SELECT *, row_number() OVER (PARTITION BY queue ORDER BY turn) AS place
     FROM json_to_recordset(CAST(:rows AS json)) AS u (fingerprint text, stage text, recipe text, engine text,
@@ -51,21 +51,21 @@ ON CONFLICT (fingerprint) DO NOTHING
 RETURNING id, fingerprint, dispatched_at IS NOT NULL AS announced
 """)
 # Locked until the subscription is committed, so that a completion either sees it or is seen by it.
-_KNOWN_JOBS = text("""
+_KNOWN_JOBS = sql("""
 SELECT id, fingerprint, stage, state, lane, outcome_digest, blocks, outcome_bytes, reason, finished_at
 FROM jobs WHERE fingerprint = ANY(:fingerprints) ORDER BY id FOR UPDATE
 """)
-_AGAIN = text("""
+_AGAIN = sql("""
 UPDATE jobs SET state = 'ready', attempts = 0, deaths = 0, suspect = false, not_before = now(),
     dispatched_at = NULL, reason = NULL, error = NULL, trace = NULL, lane = u.lane, lease_token = NULL
 FROM unnest(CAST(:ids AS bigint[]), CAST(:lanes AS smallint[])) AS u (id, lane) WHERE jobs.id = u.id
 """)
-_HASTEN = text("""
+_HASTEN = sql("""
 UPDATE jobs SET lane = u.lane, dispatched_at = NULL
 FROM unnest(CAST(:ids AS bigint[]), CAST(:lanes AS smallint[])) AS u (id, lane)
 WHERE jobs.id = u.id AND u.lane < jobs.lane
 """)
-_SETTLE_RUNS = text("""
+_SETTLE_RUNS = sql("""
 UPDATE runs SET state = u.state, job_id = u.job_id, reason = u.reason,
     settled_at = CASE WHEN u.state = 'ready' THEN NULL ELSE now() END
 FROM json_to_recordset(CAST(:rows AS json)) AS u (id bigint, state text, job_id bigint, reason text)
@@ -152,7 +152,7 @@ def advance(
                     wanted.append((plan, decision))
         fresh |= dict.fromkeys(_subscribe(connection, graph, wanted, changes, news, window))
         if changes:
-            connection.execute(_SETTLE_RUNS, {"rows": records(changes)})
+            connection.exec_driver_sql(_SETTLE_RUNS, {"rows": records(changes)})
         # Only an answer that was there already can set more in motion.
         active = list({plan.id: plan for plan, attach in wanted if _settled(plan, attach)}.values())
     present(connection, graph, plans, fresh)
@@ -169,7 +169,7 @@ def load_plans(connection: Connection, products: Sequence[int]) -> dict[int, Pla
     if not products:
         return {}
     plans: dict[int, Plan] = {}
-    rows = connection.execute(_PLANS, {"products": list(products)}).all()
+    rows = connection.exec_driver_sql(_PLANS, {"products": list(products)}).all()
     facts = plan_facts(connection, [row.plan_id for row in rows])
     for row in rows:
         plans[row.plan_id] = Plan(
@@ -187,7 +187,7 @@ def load_plans(connection: Connection, products: Sequence[int]) -> dict[int, Pla
             force_before=row.force_before,
             force_stages=tuple(row.force_stages),
         )
-    for row in connection.execute(_RUNS, {"plans": list(plans)}).all():
+    for row in connection.exec_driver_sql(_RUNS, {"plans": list(plans)}).all():
         plan = plans[row.plan_id]
         plan.run_ids[row.stage, row.target] = row.id
         if row.recipe is not None:
@@ -241,7 +241,7 @@ def _subscribe(
         changes.append(_change(run_id, view, job_id))
     for statement, jobs in ((_AGAIN, again), (_HASTEN, hasten)):
         if jobs:
-            connection.execute(statement, {"ids": list(jobs), "lanes": list(jobs.values())})
+            connection.exec_driver_sql(statement, {"ids": list(jobs), "lanes": list(jobs.values())})
     return reused
 
 
@@ -283,7 +283,7 @@ def _jobs_of(
         fresh |= _insert_jobs(connection, graph, list(missing.values()), window)
         rest = sorted(missing.keys() - fresh.keys())
         if rest:
-            rows = connection.execute(_KNOWN_JOBS, {"fingerprints": rest})
+            rows = connection.exec_driver_sql(_KNOWN_JOBS, {"fingerprints": rest})
             known |= {bytes(row.fingerprint): row for row in rows}
         missing = {key: missing[key] for key in rest if key not in known}
     return fresh, known
@@ -294,7 +294,7 @@ def _insert_jobs(
 ) -> Mapping[bytes, tuple[int, bool]]:
     """New jobs by fingerprint: the id, and whether it took a free place in the window."""
     rows = sorted(wanted, key=lambda pair: (pair[0].id, pair[1].fingerprint))
-    result = connection.execute(
+    result = connection.exec_driver_sql(
         _NEW_JOBS,
         {
             "window": window,

@@ -8,24 +8,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from pipeline.events import ImageRef, Product
 from pipeline.graph import Scope, StageGraph, StageSpec
 from pipeline.outcomes import Lane, Outcome
 from storage.ledger.advance import advance
 from storage.ledger.facts import plan_facts
+from storage.ledger.statements import sql
 from storage.ledger.withdraw import drop_orphans
 
 # Live work gets all but an eighth of the window when both lanes wait; an idle lane's share goes to the other.
 _BACKFILL_SHARE = 8
 
-_OUTSTANDING = text("""
+_OUTSTANDING = sql("""
 SELECT count(*) AS jobs, count(*) FILTER (WHERE lane = :backfill) AS backfill FROM jobs
 WHERE queue = :queue AND state = 'ready' AND dispatched_at IS NOT NULL
 """)
 # Sources are found by skipping along the index, then served in turn: nobody waits behind a flood.
-_ADMIT = text("""
+_ADMIT = sql("""
 WITH RECURSIVE sources (source) AS (
     (SELECT source FROM jobs WHERE queue = :queue AND lane = :lane AND state = 'ready'
         AND dispatched_at IS NULL ORDER BY source LIMIT 1)
@@ -51,18 +52,18 @@ SELECT a.id, a.stage, a.suspect, (
     SELECT p.product_id FROM runs r JOIN products p ON p.id = r.product_id WHERE r.job_id = a.id LIMIT 1
 ) AS product FROM admitted a ORDER BY a.place, a.source
 """)
-_ASKED = text("""
+_ASKED = sql("""
 SELECT id, suspect, load_bytes FROM jobs
 WHERE id = ANY(:ids) AND stage = :stage AND state = 'ready' AND not_before <= now()
 ORDER BY turn, id FOR UPDATE SKIP LOCKED
 """)
-_TOP_UP = text("""
+_TOP_UP = sql("""
 SELECT id, suspect, load_bytes FROM jobs
 WHERE stage = :stage AND lane = :lane AND recipe = :recipe AND state = 'ready' AND NOT suspect
   AND not_before <= now() AND NOT (id = ANY(:ids))
 ORDER BY turn, id LIMIT :room FOR UPDATE SKIP LOCKED
 """)
-_CLAIM = text("""
+_CLAIM = sql("""
 UPDATE jobs SET state = 'running', lease_token = nextval('lease_tokens'), worker = :worker,
     lease_until = now() + make_interval(secs => :lease_s), lease_size = cardinality(CAST(:ids AS bigint[])),
     attempts = attempts + 1, started_at = now(), dispatched_at = NULL
@@ -70,36 +71,36 @@ WHERE id = ANY(:ids)
 RETURNING id, lease_token, attempts, recipe, lane, source
 """)
 # What was asked for and did not fit goes back to be admitted again, at once.
-_PUT_BACK = text("""
+_PUT_BACK = sql("""
 UPDATE jobs SET dispatched_at = NULL WHERE id = ANY(:ids) AND state = 'ready' AND dispatched_at IS NOT NULL
 """)
-_SUBSCRIBER = text("""
+_SUBSCRIBER = sql("""
 SELECT DISTINCT ON (r.job_id) r.job_id, r.id AS run_id, r.plan_id, r.target, p.product_id, p.source,
     pl.revision, pl.generation, pl.traceparent, pl.cause, e.event_id
 FROM runs r JOIN products p ON p.id = r.product_id JOIN plans pl ON pl.id = r.plan_id
 LEFT JOIN events e ON e.seq = pl.event_seq
 WHERE r.job_id = ANY(:jobs) AND r.state = 'ready' ORDER BY r.job_id, r.plan_id
 """)
-_INPUTS = text("""
+_INPUTS = sql("""
 SELECT r.plan_id, r.stage, r.target, j.outcome FROM runs r JOIN jobs j ON j.id = r.job_id
 WHERE r.plan_id = ANY(:plans) AND r.stage = ANY(:stages) AND r.state IN ('done', 'reused') AND j.blocks IS NULL
 """)
-_RENEW = text("""
+_RENEW = sql("""
 UPDATE jobs SET lease_until = now() + make_interval(secs => :lease_s)
 FROM unnest(CAST(:ids AS bigint[]), CAST(:tokens AS bigint[])) AS u (id, token)
 WHERE jobs.id = u.id AND jobs.lease_token = u.token AND jobs.state = 'running'
 RETURNING jobs.id
 """)
-_RELEASE = text("""
+_RELEASE = sql("""
 UPDATE jobs SET state = 'ready', attempts = attempts - 1, lease_token = NULL, dispatched_at = NULL
 WHERE id = ANY(:jobs) AND state = 'running'
 """)
-_LOCK_SUBSCRIBERS = text("""
+_LOCK_SUBSCRIBERS = sql("""
 SELECT id FROM products WHERE id IN (SELECT product_id FROM runs WHERE job_id = ANY(:jobs) AND state = 'ready')
 ORDER BY id FOR UPDATE
 """)
-LOCK_PRODUCTS = text("SELECT id FROM products WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
-_REWIND_RUNS = text("""
+LOCK_PRODUCTS = sql("SELECT id FROM products WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
+_REWIND_RUNS = sql("""
 UPDATE runs SET state = 'waiting', job_id = NULL WHERE job_id = ANY(:jobs) AND state = 'ready'
 """)
 
@@ -154,7 +155,7 @@ class Taken:
 
 def admit(connection: Connection, graph: StageGraph, queue: str, window: int) -> list[Batch]:
     """Choose what to announce next on ``queue``: at most ``window`` jobs are out at any time, both lanes."""
-    out = connection.execute(_OUTSTANDING, {"queue": queue, "backfill": int(Lane.BACKFILL)}).one()
+    out = connection.exec_driver_sql(_OUTSTANDING, {"queue": queue, "backfill": int(Lane.BACKFILL)}).one()
     free = window - out.jobs
     if free <= 0:
         return []
@@ -171,7 +172,7 @@ def admit(connection: Connection, graph: StageGraph, queue: str, window: int) ->
 def _admit_lane(connection: Connection, graph: StageGraph, queue: str, lane: Lane, limit: int) -> list[Batch]:
     if limit <= 0:
         return []
-    rows = connection.execute(_ADMIT, {"queue": queue, "lane": int(lane), "limit": limit}).all()
+    rows = connection.exec_driver_sql(_ADMIT, {"queue": queue, "lane": int(lane), "limit": limit}).all()
     alone = [
         Batch(row.stage, queue, lane, (row.id,), (row.product or "?",))
         for row in rows
@@ -221,10 +222,10 @@ def claim(
     rows: Sequence[Any] = []
     if chosen:
         values = {"ids": chosen, "lease_s": spec.lease_s, "worker": worker}
-        rows = sorted(connection.execute(_CLAIM, values), key=lambda row: chosen.index(row.id))
+        rows = sorted(connection.exec_driver_sql(_CLAIM, values), key=lambda row: chosen.index(row.id))
     taken = {row.id for row in rows}
     missed = [job for job in ids if job not in taken]
-    put_back = bool(missed) and connection.execute(_PUT_BACK, {"ids": missed}).rowcount > 0
+    put_back = bool(missed) and connection.exec_driver_sql(_PUT_BACK, {"ids": missed}).rowcount > 0
     stale = [row.id for row in rows if row.recipe != recipe]
     claimed, unreadable = _with_inputs(connection, graph, spec, [row for row in rows if row.recipe == recipe])
     held = {*stale, *(item.job_id for item in claimed), *(job for job, _, _ in unreadable)}
@@ -236,13 +237,13 @@ def _choose(
     connection: Connection, spec: StageSpec, ids: Sequence[int], recipe: str, lane: Lane, limit: int
 ) -> list[int]:
     """Lock what was asked for and can start, then as much more as fits; never a suspect beside others."""
-    found = list(connection.execute(_ASKED, {"ids": list(ids), "stage": spec.name}))
+    found = list(connection.exec_driver_sql(_ASKED, {"ids": list(ids), "stage": spec.name}))
     if len(ids) > 1:
         found = [row for row in found if not row.suspect]
     room = limit - len(found)
     if room > 0 and not any(row.suspect for row in found):
         values = {"stage": spec.name, "lane": int(lane), "recipe": recipe, "ids": list(ids), "room": room}
-        found += connection.execute(_TOP_UP, values)
+        found += connection.exec_driver_sql(_TOP_UP, values)
     chosen: list[int] = []
     load = 0
     for row in found[:limit]:
@@ -256,22 +257,22 @@ def _choose(
 def _release_abandoned(connection: Connection, jobs: set[int]) -> None:
     """Let go of jobs whose last subscriber left in the very moment of the claim."""
     if jobs:
-        connection.execute(_RELEASE, {"jobs": sorted(jobs)})
+        connection.exec_driver_sql(_RELEASE, {"jobs": sorted(jobs)})
         drop_orphans(connection, jobs)
 
 
 def replan(connection: Connection, graph: StageGraph, jobs: Sequence[int]) -> set[str]:
     """Jobs that were planned for another engine or version: their runs get the fingerprint of today's."""
     products = lock_subscribers(connection, jobs)
-    connection.execute(_REWIND_RUNS, {"jobs": list(jobs)})
-    connection.execute(_RELEASE, {"jobs": sorted(jobs)})
+    connection.exec_driver_sql(_REWIND_RUNS, {"jobs": list(jobs)})
+    connection.exec_driver_sql(_RELEASE, {"jobs": sorted(jobs)})
     drop_orphans(connection, jobs)
     return advance(connection, graph, products).queues
 
 
 def lock_subscribers(connection: Connection, jobs: Sequence[int]) -> list[int]:
     """Lock, in id order, the products whose runs wait for these jobs; returns their row ids."""
-    return list(connection.execute(_LOCK_SUBSCRIBERS, {"jobs": list(jobs)}).scalars())
+    return list(connection.exec_driver_sql(_LOCK_SUBSCRIBERS, {"jobs": list(jobs)}).scalars())
 
 
 def _with_inputs(
@@ -280,7 +281,7 @@ def _with_inputs(
     if not rows:
         return [], []
     subscribers = {
-        row.job_id: row for row in connection.execute(_SUBSCRIBER, {"jobs": [row.id for row in rows]})
+        row.job_id: row for row in connection.exec_driver_sql(_SUBSCRIBER, {"jobs": [row.id for row in rows]})
     }
     facts = plan_facts(connection, sorted({row.plan_id for row in subscribers.values()}))
     rows = [row for row in rows if row.id in subscribers and subscribers[row.id].plan_id in facts]
@@ -289,7 +290,7 @@ def _with_inputs(
     outcomes: defaultdict[tuple[int, str], list[tuple[str, Outcome]]] = defaultdict(list)
     if upstream:
         plans = sorted({row.plan_id for row in subscribers.values()})
-        for row in connection.execute(_INPUTS, {"plans": plans, "stages": list(upstream)}).all():
+        for row in connection.exec_driver_sql(_INPUTS, {"plans": plans, "stages": list(upstream)}).all():
             try:
                 outcome = graph.stages[row.stage].produces.model_validate(row.outcome)
             except ValidationError as error:
@@ -345,5 +346,7 @@ def _with_inputs(
 
 def renew(connection: Connection, held: Mapping[int, int], lease_s: float) -> set[int]:
     """Extend the leases of ``held`` (job id → token); returns the ids still ours."""
-    rows = connection.execute(_RENEW, {"ids": list(held), "tokens": list(held.values()), "lease_s": lease_s})
+    rows = connection.exec_driver_sql(
+        _RENEW, {"ids": list(held), "tokens": list(held.values()), "lease_s": lease_s}
+    )
     return set(rows.scalars())

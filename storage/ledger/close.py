@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from pipeline.graph import RunView, StageGraph
 from pipeline.outcomes import RunState, Verdict
+from storage.ledger.statements import sql
 
 if TYPE_CHECKING:
     from storage.ledger.advance import Plan
 
-_CLOSE = text("""
+_CLOSE = sql("""
 WITH u AS (
     SELECT * FROM unnest(CAST(:plans AS bigint[]), CAST(:verdicts AS text[])) AS u (plan_id, verdict)
 ), closed AS (
@@ -27,9 +28,9 @@ UPDATE replay_items i SET verdict = c.verdict FROM closed c
 WHERE i.replay_id = c.replay_id AND i.product_id = c.product_id
 """)
 # Unchanged products are recognised by this when a replay comes by.
-_SIGN = text("UPDATE products SET signature = :signature WHERE id = ANY(:products)")
+_SIGN = sql("UPDATE products SET signature = :signature WHERE id = ANY(:products)")
 # What an older revision said and the new one could not say again describes a product that is no more.
-_CLEAR = text("""
+_CLEAR = sql("""
 UPDATE presentations p SET updated_at = now(), fields = (
     SELECT COALESCE(jsonb_object_agg(f.key, f.value), '{}') FROM jsonb_each(p.fields) f
     WHERE CAST(f.value->>'revision' AS bigint) >= u.revision)
@@ -69,7 +70,7 @@ def close_plans(connection: Connection, graph: StageGraph, plans: Mapping[int, P
             verdicts[plan.id] = verdict
     if not verdicts:
         return
-    connection.execute(_CLOSE, {"plans": list(verdicts), "verdicts": list(verdicts.values())})
+    connection.exec_driver_sql(_CLOSE, {"plans": list(verdicts), "verdicts": list(verdicts.values())})
     closed = [plans[plan_id] for plan_id in verdicts]
     done = [
         plan.product_row
@@ -77,10 +78,10 @@ def close_plans(connection: Connection, graph: StageGraph, plans: Mapping[int, P
         if verdicts[plan.id] is Verdict.DONE and not plan.review and _is_current(graph, plan)
     ]
     if done:
-        connection.execute(_SIGN, {"signature": graph.signature, "products": done})
+        connection.exec_driver_sql(_SIGN, {"signature": graph.signature, "products": done})
     renewed = [plan for plan in closed if plan.cause == "event"]
     if renewed:
-        connection.execute(
+        connection.exec_driver_sql(
             _CLEAR,
             {
                 "products": [plan.product_row for plan in renewed],

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from pipeline.events import Product
+from storage.ledger.statements import sql
 
 _KEPT = 4096
 # Of current plans only: the facts of a product that has moved on are not those of its older plan.
-_FACTS = text("SELECT plan_id AS id, product_id, facts FROM products WHERE plan_id = ANY(:plans)")
+_FACTS = sql("SELECT plan_id AS id, product_id, facts FROM products WHERE plan_id = ANY(:plans)")
 _known: OrderedDict[tuple[str, int], Product] = OrderedDict()
 
 
@@ -25,7 +26,7 @@ def plan_facts(connection: Connection, plans: Sequence[int]) -> dict[int, Produc
     found = {plan: _known[database, plan] for plan in plans if (database, plan) in _known}
     missing = [plan for plan in plans if plan not in found]
     if missing:
-        for row in connection.execute(_FACTS, {"plans": missing}).all():
+        for row in connection.exec_driver_sql(_FACTS, {"plans": missing}).all():
             if row.facts is None:
                 found[row.id] = Product(product_id=row.product_id, revision=1)
                 continue

@@ -7,22 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from pipeline.graph import StageGraph
 from pipeline.outcomes import Outcome, RunState
-from storage.ledger.records import records
+from storage.ledger.statements import records, sql
 
 if TYPE_CHECKING:
     from storage.ledger.advance import Plan
 
-_OUTCOMES = text("""
+_OUTCOMES = sql("""
 SELECT r.plan_id, r.stage, r.target, j.engine, encode(j.fingerprint, 'hex') AS fingerprint, j.outcome
 FROM runs r JOIN jobs j ON j.id = r.job_id
 WHERE r.id = ANY(:runs) AND r.state IN ('done', 'reused')
 """)
 # The guard is for defects only: the product's lock and the plan's being current already order the writes.
-_SERVE = text("""
+_SERVE = sql("""
 UPDATE presentations SET fields = presentations.fields || u.fields, revision = u.revision, generation = u.generation,
     updated_at = now()
 FROM json_to_recordset(CAST(:rows AS json))
@@ -30,7 +30,7 @@ FROM json_to_recordset(CAST(:rows AS json))
 WHERE presentations.product_id = u.product_id
   AND (u.revision, u.generation) >= (presentations.revision, presentations.generation)
 """)
-_PROPOSE = text("""
+_PROPOSE = sql("""
 UPDATE presentations SET candidate = presentations.candidate || u.fields, updated_at = now()
 FROM json_to_recordset(CAST(:rows AS json))
     AS u (product_id bigint, revision bigint, generation bigint, fields jsonb)
@@ -38,7 +38,7 @@ WHERE presentations.product_id = u.product_id
 """)
 
 
-_REMOVE = text("""
+_REMOVE = sql("""
 UPDATE presentations p SET updated_at = now(),
     fields = (SELECT COALESCE(jsonb_object_agg(f.key, f.value), '{}') FROM jsonb_each(p.fields) f
               WHERE NOT (u.targets ? (f.value->>'target') OR u.stages ? (f.value->>'stage'))),
@@ -78,7 +78,7 @@ def present(
                 fields[plan.id] |= _fields(graph, plan, stage, target, told, graph.recipes[stage].label)
     _remove_blocked(connection, graph, plans, runs)
     if unread:
-        for row in connection.execute(_OUTCOMES, {"runs": unread}).all():
+        for row in connection.exec_driver_sql(_OUTCOMES, {"runs": unread}).all():
             outcome = graph.stages[row.stage].produces.model_validate(row.outcome)
             told = Told(outcome, row.fingerprint)
             plan = plans[row.plan_id]
@@ -86,7 +86,7 @@ def present(
     for statement, review in ((_SERVE, False), (_PROPOSE, True)):
         chosen = [plans[plan_id] for plan_id in fields if plans[plan_id].review is review]
         if chosen:
-            connection.execute(
+            connection.exec_driver_sql(
                 statement,
                 {
                     "rows": records(
@@ -121,7 +121,7 @@ def _remove_blocked(
         ]
         rows.append({"product_id": plan.product_row, "targets": sorted(blocked), "stages": unfed})
     if rows:
-        connection.execute(_REMOVE, {"rows": records(rows)})
+        connection.exec_driver_sql(_REMOVE, {"rows": records(rows)})
 
 
 def _fields(

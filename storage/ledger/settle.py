@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from pipeline.graph import StageGraph
 from pipeline.keys import digest
@@ -15,10 +15,10 @@ from pipeline.retry import Decision, Park, Snooze
 from storage.ledger.advance import News, advance
 from storage.ledger.claim import LOCK_PRODUCTS, lock_subscribers
 from storage.ledger.present import Told
-from storage.ledger.records import records
+from storage.ledger.statements import records, sql
 from storage.ledger.withdraw import drop_orphans
 
-_LOCK = text("""
+_LOCK = sql("""
 SELECT jobs.id, jobs.lease_token = u.token AND jobs.state = 'running' AS ours,
        jobs.lease_token = u.token AND jobs.state IN ('done', 'parked') AS told,
        jobs.outcome IS NOT NULL AS computed_before, encode(jobs.fingerprint, 'hex') AS fingerprint,
@@ -27,7 +27,7 @@ SELECT jobs.id, jobs.lease_token = u.token AND jobs.state = 'running' AS ours,
 FROM jobs JOIN unnest(CAST(:ids AS bigint[]), CAST(:tokens AS bigint[])) AS u (id, token) USING (id)
 ORDER BY jobs.id FOR UPDATE OF jobs
 """)
-_DONE = text("""
+_DONE = sql("""
 WITH done AS (
     UPDATE jobs SET state = 'done', outcome = u.outcome, outcome_digest = decode(u.digest, 'hex'),
         outcome_bytes = u.bytes, blocks = u.blocks, seconds = u.seconds, finished_at = now(), lease_until = NULL,
@@ -40,7 +40,7 @@ INSERT INTO asset_uses (job_id, digest)
 SELECT job, digest FROM json_to_recordset(CAST(:uses AS json)) AS u (job bigint, digest text)
 ON CONFLICT DO NOTHING
 """)
-_FAILED = text("""
+_FAILED = sql("""
 UPDATE jobs SET state = CASE WHEN u.reason IS NULL THEN 'ready' ELSE 'parked' END,
     not_before = now() + make_interval(secs => u.after_s), attempts = attempts - u.refund,
     finished_at = CASE WHEN u.reason IS NULL THEN NULL ELSE now() END, lease_until = NULL,
@@ -50,8 +50,8 @@ FROM json_to_recordset(CAST(:rows AS json))
     AS u (id bigint, after_s float, refund smallint, reason text, error text, trace text)
 WHERE jobs.id = u.id
 """)
-_FORGET_USES = text("DELETE FROM asset_uses WHERE job_id = ANY(:jobs)")
-_SETTLE = text("""
+_FORGET_USES = sql("DELETE FROM asset_uses WHERE job_id = ANY(:jobs)")
+_SETTLE = sql("""
 WITH subscribed AS (
     SELECT r.id, r.job_id, r.product_id, r.product_id = ANY(:products) AS locked, j.state, j.reason
     FROM runs r JOIN jobs j ON j.id = r.job_id
@@ -63,11 +63,11 @@ WITH subscribed AS (
 )
 SELECT id, job_id, product_id, locked FROM subscribed
 """)
-_AWAITED = text("""
+_AWAITED = sql("""
 SELECT DISTINCT r.job_id FROM products p JOIN runs r ON r.plan_id = p.plan_id
 WHERE p.id = ANY(:ids) AND r.state = 'ready'
 """)
-_BEHIND = text("""
+_BEHIND = sql("""
 SELECT pl.product_id FROM plans pl WHERE pl.verdict IS NULL AND (
     EXISTS (SELECT FROM runs r JOIN jobs j ON j.id = r.job_id
             WHERE r.plan_id = pl.id AND r.state = 'ready' AND j.state IN ('done', 'parked'))
@@ -110,7 +110,7 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result],
     before: list[int] = []
     names: dict[int, str] = {}
     tokens = [by_id[job].token for job in sorted(by_id)]
-    for row in connection.execute(
+    for row in connection.exec_driver_sql(
         _LOCK, {"ids": sorted(by_id), "tokens": tokens, "products": products}
     ).all():
         if row.ours:
@@ -125,7 +125,7 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result],
     done = [by_id[job] for job in ours if by_id[job].outcome is not None]
     failed = [by_id[job] for job in ours if by_id[job].outcome is None]
     if before:
-        connection.execute(_FORGET_USES, {"jobs": before})
+        connection.exec_driver_sql(_FORGET_USES, {"jobs": before})
     if done:
         _write_outcomes(connection, done)
     if failed:
@@ -137,7 +137,7 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result],
     stragglers: list[int] = []
     terminal = [r.job_id for r in done] + [r.job_id for r in failed if isinstance(r.decision, Park)]
     if terminal:
-        for row in connection.execute(_SETTLE, {"jobs": terminal, "products": products}).all():
+        for row in connection.exec_driver_sql(_SETTLE, {"jobs": terminal, "products": products}).all():
             if row.locked:
                 outcome = by_id[row.job_id].outcome
                 runs[row.id] = Told(outcome, names[row.job_id]) if outcome is not None else None
@@ -157,9 +157,9 @@ def catch_up(connection: Connection, graph: StageGraph, products: Sequence[int])
     if not products:
         return set()
     rows = sorted(products)
-    connection.execute(LOCK_PRODUCTS, {"ids": rows})
-    jobs = connection.execute(_AWAITED, {"ids": rows}).scalars()
-    settled = connection.execute(_SETTLE, {"jobs": list(jobs), "products": rows})
+    connection.exec_driver_sql(LOCK_PRODUCTS, {"ids": rows})
+    jobs = connection.exec_driver_sql(_AWAITED, {"ids": rows}).scalars()
+    settled = connection.exec_driver_sql(_SETTLE, {"jobs": list(jobs), "products": rows})
     return advance(connection, graph, rows, {row.id: None for row in settled if row.locked}).queues
 
 
@@ -168,14 +168,14 @@ def behind(connection: Connection, limit: int) -> list[int]:
 
     The first comes of a crash between two commits, the second of an older release that met a newer stage.
     """
-    return list(connection.execute(_BEHIND, {"limit": limit}).scalars())
+    return list(connection.exec_driver_sql(_BEHIND, {"limit": limit}).scalars())
 
 
 def _write_outcomes(connection: Connection, done: Sequence[Result]) -> None:
     values = [(result, result.outcome) for result in done if result.outcome is not None]
     dumps: list[dict[str, Any]] = [outcome.model_dump(mode="json") for _, outcome in values]
     uses = sorted({(result.job_id, blob.digest) for result, outcome in values for blob in outcome.blobs()})
-    connection.execute(
+    connection.exec_driver_sql(
         _DONE,
         {
             "uses": records({"job": job, "digest": blob} for job, blob in uses),
@@ -207,7 +207,7 @@ def _write_failures(connection: Connection, failed: Sequence[Result]) -> None:
         for result in failed
         if result.decision is not None
     ]
-    connection.execute(_FAILED, {"rows": records(rows)})
+    connection.exec_driver_sql(_FAILED, {"rows": records(rows)})
 
 
 def _plain(message: str) -> str:
