@@ -41,7 +41,7 @@ def stages(ground: Ground) -> float:
             f"{min(cost, large):.2f} ms",
             "≤ 2 ms",
             min(cost, large) <= 2,
-            f"{os.cpu_count()} cores, {_PROCESSES} worker processes, batches of 32; engines, pixels, asset writes left out",
+            f"{os.cpu_count()} cores, {_PROCESSES} worker processes, batches of 32; no engines, pixels, asset writes",
         )
     )
     ground.rows.append(
