@@ -12,11 +12,10 @@ import os
 import pkgutil
 import random
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from celery import Celery, Task
@@ -28,12 +27,24 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from pipeline.crash import crash_point
-from pipeline.errors import ConfigurationError, NotReady, Transient, VitrineError
-from pipeline.events import ImageRef, Product
+from pipeline.errors import ConfigurationError
 from pipeline.graph import Scope, StageSpec
 from pipeline.outcomes import Lane, Outcome
 from storage.ledger import Batch, Claimed, Ledger, Result, Settled
+from tasks._batch import Item, Lease, StageFunction, compute
 from tasks._runtime import Runtime
+
+__all__ = [
+    "STAGES",
+    "Item",
+    "Stage",
+    "StageRunner",
+    "announce",
+    "broker_queue",
+    "load_stages",
+    "register_tasks",
+    "stage",
+]
 
 _log = structlog.get_logger("vitrine.stage")
 _tracer = trace.get_tracer("vitrine")
@@ -43,38 +54,6 @@ _propagator = TraceContextTextMapPropagator()
 # machine hands its first results on instead of collecting a whole burst.
 _BATCH_S = {Lane.LIVE: 2.0, Lane.BACKFILL: 1.0}
 _SETTLE_PATIENCE_S = 60.0
-_EXIT_HUNG = 70  # EX_SOFTWARE of sysexits.h
-
-O = TypeVar("O", bound=Outcome)  # noqa: E741
-StageFunction = Callable[[Sequence["Item"], Runtime], Sequence[Outcome | VitrineError]]
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One job as a stage sees it: the product's facts, the photo it is about, the outcomes it builds on."""
-
-    claimed: Claimed
-    producers: Mapping[type[Outcome], str]
-
-    @property
-    def product(self) -> Product:
-        return self.claimed.product
-
-    @property
-    def image(self) -> ImageRef:
-        assert self.claimed.image is not None, "only image-scope stages have one image"
-        return self.claimed.image
-
-    def one(self, kind: type[O]) -> O:
-        """The outcome of ``kind`` for this photo, or for the product."""
-        [(_, outcome)] = self.claimed.inputs[self.producers[kind]]
-        assert isinstance(outcome, kind)
-        return outcome
-
-    def all(self, kind: type[O]) -> list[tuple[str, O]]:
-        """Every usable outcome of ``kind`` with its photo's id, in the order of the photos."""
-        found = self.claimed.inputs[self.producers[kind]]
-        return [(target, outcome) for target, outcome in found if isinstance(outcome, kind)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,58 +265,6 @@ class StageRunner:
                     attempt=item.attempt,
                     error=result.decision.error[:300],
                 )
-
-
-def compute(
-    function: StageFunction, items: Sequence[Item], runtime: Runtime
-) -> list[Outcome | BaseException]:
-    """The outcomes of ``items``, or errors in their places; a batch that raises is halved."""
-    try:
-        outcomes = list(function(items, runtime))
-        if len(outcomes) != len(items):
-            raise ValueError(f"the stage returned {len(outcomes)} outcomes for {len(items)} items")
-        strange = [type(o).__name__ for o in outcomes if not isinstance(o, Outcome | VitrineError)]
-        if strange:
-            raise TypeError(f"the stage returned {strange[0]} in the place of an outcome")
-    except (Transient, NotReady, ConfigurationError) as error:
-        # Of the world, not of an item: halving would only ask the same question again.
-        return [error] * len(items)
-    except Exception as error:
-        if len(items) == 1:
-            return [error]
-        half = len(items) // 2
-        return compute(function, items[:half], runtime) + compute(function, items[half:], runtime)
-    return list(outcomes)
-
-
-class Lease:
-    """Keeps the leases of a batch alive from a thread; ends a process that outlives its deadline."""
-
-    def __init__(self, ledger: Ledger, spec: StageSpec, claimed: Sequence[Claimed]) -> None:
-        self._ledger = ledger
-        self._spec = spec
-        self._held = {item.job_id: item.token for item in claimed}
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        deadline = time.monotonic() + self._spec.deadline_s
-        while not self._ended.wait(self._spec.lease_s / 3):
-            if time.monotonic() > deadline:
-                # An engine that hangs cannot be interrupted from within; its lease expires behind it.
-                _log.error("stage.hung", stage=self._spec.name, deadline_s=self._spec.deadline_s)
-                os._exit(_EXIT_HUNG)
-            try:
-                self._ledger.renew(self._held, self._spec.lease_s)
-            except (OperationalError, InterfaceError) as error:
-                _log.warning("lease.unrenewed", stage=self._spec.name, error=str(error).splitlines()[0])
 
 
 def _span(spec: StageSpec, item: Claimed, started: float, ended: float) -> str:

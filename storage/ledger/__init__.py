@@ -16,7 +16,8 @@ from pipeline.retry import Park
 from storage.database import transact
 from storage.ledger import sweep as _sweep
 from storage.ledger.accept import Receipt, Refused, accept
-from storage.ledger.claim import Batch, Claimed, admit, batches_of, claim, renew, replan
+from storage.ledger.admit import Batch, admit, batches_of
+from storage.ledger.claim import Claimed, claim, renew, replan
 from storage.ledger.plan import plan_events
 from storage.ledger.settle import Result, Settled, behind, catch_up, settle
 

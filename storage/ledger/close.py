@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
 from pipeline.graph import RunView, StageGraph
 from pipeline.outcomes import RunState, Verdict
+from storage.ledger.plans import Plan
 from storage.ledger.statements import sql
-
-if TYPE_CHECKING:
-    from storage.ledger.advance import Plan
 
 _CLOSE = sql("""
 WITH u AS (

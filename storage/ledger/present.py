@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection
 
 from pipeline.graph import StageGraph
 from pipeline.outcomes import Outcome, RunState
+from storage.ledger.plans import Plan
 from storage.ledger.statements import records, sql
-
-if TYPE_CHECKING:
-    from storage.ledger.advance import Plan
 
 _OUTCOMES = sql("""
 SELECT r.plan_id, r.stage, r.target, j.engine, encode(j.fingerprint, 'hex') AS fingerprint, j.outcome

@@ -19,7 +19,8 @@ from pipeline.events import Product
 from pipeline.graph import Scope
 from pipeline.outcomes import Lane, Outcome
 from storage.ledger import Claimed, Ledger
-from tasks._stage import STAGES, Item, Lease, broker_queue, compute, stage
+from tasks._batch import Item, Lease, compute
+from tasks._stage import STAGES, broker_queue, stage
 from tests.factories import Fetched, Seen, stub_graph, upload
 
 
@@ -172,7 +173,7 @@ import sys, threading
 from pipeline.outcomes import Lane
 from storage.database import open_database
 from storage.ledger import Ledger
-from tasks._stage import Lease
+from tasks._batch import Lease
 from tests.factories import stub_graph
 
 ledger = Ledger(open_database(sys.argv[1]), stub_graph(lease_s=0.3, deadline_s=0.2))
