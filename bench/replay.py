@@ -7,8 +7,9 @@ from sqlalchemy import text
 from bench.ground import Ground, Row, clock
 from bench.stages import fill
 from storage.ledger import Ledger
-from storage.replays import Replays, Request
-from storage.replays import Selection as Selected
+from storage.quotes import Request
+from storage.quotes import Selection as Selected
+from storage.replays import Replays
 
 _EVENTS = 1_000_000
 _UNCHANGED = 20_000

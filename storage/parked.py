@@ -11,9 +11,8 @@ from pipeline.graph import StageGraph
 from pipeline.outcomes import Lane
 from storage.database import transact
 from storage.ledger.advance import advance
-from storage.ledger.plan import Purpose, make_plans
+from storage.ledger.passes import Purpose, again, lock_products, make_plans
 from storage.ledger.withdraw import drop_orphans
-from storage.replays import again, lock_products
 
 _WHERE = """
 j.state = 'parked' AND (CAST(:jobs AS bigint[]) IS NULL OR j.id = ANY(:jobs))

@@ -12,8 +12,7 @@ from pipeline.graph import StageGraph
 from pipeline.outcomes import Lane
 from storage.database import transact
 from storage.ledger.advance import advance
-from storage.ledger.plan import Purpose, make_plans
-from storage.replays import again, lock_products
+from storage.ledger.passes import Purpose, again, lock_products, make_plans
 
 _FIND = text("""
 SELECT id, source, product_id, live, revision, generation, plan_id, facts, withdrawn_at FROM products

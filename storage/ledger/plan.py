@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,11 @@ from sqlalchemy import Connection, text
 
 from pipeline.errors import ContractError
 from pipeline.events import Event, Product, parse_event
-from pipeline.graph import Scope, StageGraph
+from pipeline.graph import StageGraph
 from pipeline.ordering import Effect, Standing, follow
 from pipeline.outcomes import Lane, Verdict
 from storage.ledger.advance import advance
+from storage.ledger.passes import NewPlan, Purpose, make_plans
 from storage.ledger.withdraw import retract, supersede
 
 _log = logging.getLogger(__name__)
@@ -53,39 +54,7 @@ FROM unnest(CAST(:seqs AS bigint[]), CAST(:plans AS bigint[]), CAST(:verdicts AS
             CAST(:redact AS boolean[])) AS u (seq, plan_id, verdict, redact)
 WHERE events.seq = u.seq
 """)
-_INSERT_PLANS = text("""
-INSERT INTO plans (product_id, cause, event_seq, replay_id, revision, generation, lane, review,
-                   force_before, force_stages, traceparent)
-SELECT u.product_id, :cause, u.event_seq, :replay_id, u.revision, u.generation, :lane, :review,
-       :force_before, :force_stages, u.traceparent
-FROM unnest(CAST(:products AS bigint[]), CAST(:seqs AS bigint[]), CAST(:revisions AS bigint[]),
-            CAST(:generations AS bigint[]), CAST(:traceparents AS text[]))
-    AS u (product_id, event_seq, revision, generation, traceparent)
-ORDER BY u.product_id
-RETURNING id, product_id
-""")
-_INSERT_RUNS = text("""
-INSERT INTO runs (plan_id, product_id, stage, target)
-SELECT * FROM unnest(CAST(:plans AS bigint[]), CAST(:products AS bigint[]), CAST(:stages AS text[]),
-                     CAST(:targets AS text[])) AS u (plan_id, product_id, stage, target)
-""")
-_CURRENT = text("""
-UPDATE products SET live = :live, plan_id = u.plan_id, generation = u.generation, signature = '',
-    facts = CASE WHEN :live THEN COALESCE(u.facts, products.facts) END
-FROM unnest(CAST(:products AS bigint[]), CAST(:plans AS bigint[]), CAST(:generations AS bigint[]),
-            CAST(:facts AS jsonb[])) AS u (id, plan_id, generation, facts)
-WHERE products.id = u.id
-""")
 # A photo that the new revision no longer has takes along what was said of it and of all photos together.
-_PRESENT = text("""
-INSERT INTO presentations AS p (product_id, revision, generation)
-SELECT u.product_id, u.revision, u.generation
-FROM unnest(CAST(:products AS bigint[]), CAST(:revisions AS bigint[]), CAST(:generations AS bigint[]))
-    AS u (product_id, revision, generation)
-ON CONFLICT (product_id) DO UPDATE
-SET revision = EXCLUDED.revision, generation = EXCLUDED.generation, candidate = '{}', updated_at = now()
-WHERE (EXCLUDED.revision, EXCLUDED.generation) >= (p.revision, p.generation)
-""")
 _DROP_PHOTOS = text("""
 UPDATE presentations p SET fields = (
     SELECT COALESCE(jsonb_object_agg(f.key, f.value), '{}') FROM jsonb_each(p.fields) f
@@ -93,31 +62,6 @@ UPDATE presentations p SET fields = (
 FROM unnest(CAST(:products AS bigint[]), CAST(:gone AS jsonb[])) AS u (product_id, gone)
 WHERE p.product_id = u.product_id
 """)
-
-
-@dataclass(frozen=True, slots=True)
-class NewPlan:
-    """A plan to be made: of the product's current facts, or of new ones."""
-
-    product_row: int
-    revision: int
-    generation: int
-    product: Product | None
-    event_seq: int | None = None
-    traceparent: str | None = None
-    new_facts: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Purpose:
-    """Why plans are made, and how their work is to be treated."""
-
-    cause: str
-    lane: Lane
-    replay_id: int | None = None
-    review: bool = False
-    force_before: Any = None
-    force_stages: tuple[str, ...] = ()
 
 
 def plan_events(connection: Connection, graph: StageGraph, limit: int) -> tuple[int, set[str]]:
@@ -251,63 +195,6 @@ def _write_standings(connection: Connection, standings: Sequence[tuple[int, Stan
             "relisted": [s.relisted_at for _, s in standings],
         },
     )
-
-
-def make_plans(
-    connection: Connection, graph: StageGraph, plans: Sequence[NewPlan], purpose: Purpose
-) -> Mapping[int, int]:
-    """Insert plans with their waiting runs and make them current; returns plan ids by product row.
-
-    The products are locked and have no open plan. Call ``advance`` afterwards.
-    """
-    if not plans:
-        return {}
-    common = {"products": [p.product_row for p in plans], "generations": [p.generation for p in plans]}
-    revisions = [p.revision for p in plans]
-    made = {
-        row.product_id: row.id
-        for row in connection.execute(
-            _INSERT_PLANS,
-            {
-                **common,
-                "revisions": revisions,
-                "seqs": [p.event_seq for p in plans],
-                "traceparents": [p.traceparent for p in plans],
-                "cause": purpose.cause,
-                "replay_id": purpose.replay_id,
-                "lane": int(purpose.lane),
-                "review": purpose.review,
-                "force_before": purpose.force_before,
-                "force_stages": list(purpose.force_stages),
-            },
-        )
-    }
-    runs = [(plan, stage, target) for plan in plans for stage, target in _runs(graph, plan)]
-    connection.execute(
-        _INSERT_RUNS,
-        {
-            "plans": [made[plan.product_row] for plan, _, _ in runs],
-            "products": [plan.product_row for plan, _, _ in runs],
-            "stages": [stage for _, stage, _ in runs],
-            "targets": [target for _, _, target in runs],
-        },
-    )
-    live = purpose.cause != "withdrawal"
-    facts = [p.product.model_dump_json() if p.product and p.new_facts else None for p in plans]
-    connection.execute(
-        _CURRENT,
-        {**common, "plans": [made[p.product_row] for p in plans], "facts": facts, "live": live},
-    )
-    if live and not purpose.review:
-        connection.execute(_PRESENT, {**common, "revisions": revisions})
-    return made
-
-
-def _runs(graph: StageGraph, plan: NewPlan) -> list[tuple[str, str]]:
-    if plan.product is not None:
-        return graph.runs_of(plan.product)
-    effects = [s for s in graph.stages.values() if s.effect and s.scope is Scope.PRODUCT]
-    return [(spec.name, "") for spec in effects]
 
 
 def _drop_photos(connection: Connection, arriving: Sequence[tuple[Any, Any]]) -> None:

@@ -11,8 +11,9 @@ import pytest
 import redis
 
 from storage.ledger import Ledger
-from storage.replays import Replays, Request
-from storage.replays import Selection as Selected
+from storage.quotes import Request
+from storage.quotes import Selection as Selected
+from storage.replays import Replays
 from tests.e2e.conftest import System, check_invariants
 from tests.e2e.process import LEASE_S, graph
 from tests.factories import upload, withdrawal

@@ -13,7 +13,8 @@ from pipeline.keys import Recipe
 from pipeline.outcomes import Lane
 from pipeline.retry import Park, Retry
 from storage.ledger import Batch, Claimed, Ledger, Result
-from storage.replays import Replays, Request
+from storage.quotes import Request
+from storage.replays import Replays
 from tests.factories import compute, stub_graph, upload, withdrawal, work
 from tests.queries import change, one, rows, run_states
 

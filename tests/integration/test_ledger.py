@@ -12,7 +12,8 @@ from pipeline.keys import Recipe
 from pipeline.outcomes import Lane
 from pipeline.retry import Park, Retry, Snooze
 from storage.ledger import Ledger, Result
-from storage.replays import Replays, Request
+from storage.quotes import Request
+from storage.replays import Replays
 from tests.factories import Seen, compute, stub_graph, upload, withdrawal, work
 
 

@@ -10,7 +10,8 @@ from pipeline.outcomes import Lane
 from pipeline.retry import Park
 from storage.ledger import Ledger, Result
 from storage.parked import Parked
-from storage.replays import Replays, Request
+from storage.quotes import Request
+from storage.replays import Replays
 from tests.factories import stub_graph, upload, withdrawal, work
 from tests.queries import one, rows, run_states, verdicts
 

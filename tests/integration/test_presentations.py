@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from pipeline.errors import RejectedInput
 from storage.ledger import Ledger
 from storage.presentations import Presentations
-from storage.replays import Replays, Request
+from storage.quotes import Request
+from storage.replays import Replays
 from tests.factories import stub_graph, upload, withdrawal, work
 from tests.queries import change, one
 

@@ -19,7 +19,8 @@ from storage.database import open_database
 from storage.ledger import Claimed, Ledger, Result
 from storage.ledger.plan import plan_events
 from storage.parked import Parked
-from storage.replays import Replays, Request
+from storage.quotes import Request
+from storage.replays import Replays
 from storage.timeline import Timeline
 from tests.factories import compute, stub_graph, upload, withdrawal, work
 from tests.queries import change, one, rows, run_states, verdicts, violations

@@ -14,7 +14,8 @@ from pipeline.outcomes import Lane
 from pipeline.retry import Park
 from storage.ledger import Ledger, Result
 from storage.presentations import Presentations
-from storage.replays import Quote, Replays, Request, Selection
+from storage.quotes import Quote, Request, Selection
+from storage.replays import Replays
 from tests.factories import START, Told, compute, stub_graph, upload, withdrawal, work
 from tests.queries import change, one, rows, run_states, verdicts
 

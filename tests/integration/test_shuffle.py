@@ -18,7 +18,8 @@ from pipeline.ordering import Standing, follow
 from pipeline.outcomes import Lane
 from pipeline.retry import Retry
 from storage.ledger import Ledger, Result
-from storage.replays import Replays, Request, Selection
+from storage.quotes import Request, Selection
+from storage.replays import Replays
 from tests.factories import stub_graph, upload, withdrawal, work
 from tests.queries import change, one, rows, verdicts, violations
 

@@ -13,7 +13,8 @@ from pipeline.outcomes import Blob, Lane, Outcome
 from pipeline.retry import Park, Retry
 from storage.assets import Assets
 from storage.ledger import Ledger, Result
-from storage.replays import Replays, Request
+from storage.quotes import Request
+from storage.replays import Replays
 from tests.factories import compute, stub_graph, upload, withdrawal, work
 from tests.queries import change, one, rows, run_states, verdicts
 

@@ -12,7 +12,8 @@ import click
 from pipeline.errors import RejectedInput
 from pipeline.events import UPDATED, UPLOADED
 from pipeline.outcomes import Verdict
-from storage.replays import Quote, Replays, Request, Selection
+from storage.quotes import Quote, Request, Selection
+from storage.replays import Replays
 from workers.bootstrap import build_ledger
 from workers.commands.terminal import console, print_json, rows, span, table
 from workers.settings import settings
