@@ -63,5 +63,7 @@ def run_flower(settings: Settings) -> None:
             f"--max-tasks={_TASKS_KEPT}",
             f"--purge-offline-workers={_WORKERS_KEPT_S}",
             "--auto-refresh=True",
+            # What an operator looks for: which products, how many, in which state; ids are a click away.
+            "--tasks-columns=name,kwargs,args,state,result,received,runtime,worker",
         ]
     )
