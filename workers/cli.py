@@ -132,7 +132,7 @@ def explain(error: Exception) -> tuple[str, int] | None:
         case VitrineError():
             return f"{error}{notes}", 1
         case ModuleNotFoundError():
-            return f"this needs the library {error.name}: pip install 'vitrine[demo]'", os.EX_CONFIG
+            return f"this needs the library {error.name}: pip install 'vitrine[worker]'", os.EX_CONFIG
     return _unavailable(error)
 
 
