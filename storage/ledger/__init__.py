@@ -96,7 +96,7 @@ class Ledger:
     def settle(self, results: Sequence[Result], window: int = 0) -> Settled:
         """Take outcomes and failures; what follows from them is committed with them.
 
-        With a ``window``, what follows takes the free places of its queue; announce those ``batches``.
+        With a ``window``, live work that follows takes the free places of its queue; announce those ``batches``.
         """
         settled = self._transact(lambda c: settle(c, self.graph, results, window))
         if settled.stragglers:

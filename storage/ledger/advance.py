@@ -31,7 +31,7 @@ WITH u AS (
 )
 INSERT INTO jobs (fingerprint, stage, recipe, engine, queue, lane, source, turn, load_bytes, dispatched_at)
 SELECT decode(u.fingerprint, 'hex'), u.stage, u.recipe, u.engine, u.queue, u.lane, u.source, u.turn, u.load_bytes,
-    CASE WHEN u.place <= room.free THEN now() END
+    CASE WHEN u.lane = 0 AND u.place <= room.free THEN now() END
 FROM u LEFT JOIN room USING (queue) ORDER BY u.turn
 ON CONFLICT (fingerprint) DO NOTHING
 RETURNING id, fingerprint, dispatched_at IS NOT NULL AS announced
@@ -83,8 +83,8 @@ def advance(
     """Start, reuse or skip what can be, present what is new, close what is finished.
 
     ``settled_runs`` are runs that the caller settled just now, with their outcomes where it has them. With a
-    ``window``, new jobs take the places that are free in it at once, so that what was begun is finished before
-    anything else is admitted.
+    ``window``, new live jobs take the places that are free in it at once, so that what was begun is finished
+    before anything else is admitted; a backfill's wait their turn, or they would leave live work no place.
     """
     plans = load_plans(connection, sorted(set(products)))
     fresh: dict[int, Told | None] = dict(settled_runs or {})

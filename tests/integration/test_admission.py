@@ -250,3 +250,17 @@ def test_parked_work_that_nobody_waits_for_any_more_is_known_as_parked(ledger: L
     ledger.settle([Result(item.job_id, item.token, decision=Park("torn", "x"))])
     assert jobs_of(ledger.admit("fetch", 10)) == []
     assert run_states(ledger.engine) == {"fetch/a": "parked", "see/a": "skipped", "tell": "skipped"}
+
+
+def test_what_follows_live_work_is_announced_at_once_and_what_follows_backfill_is_not(ledger: Ledger) -> None:
+    ledger.accept([upload("live"), upload("old")])
+    ledger.plan()
+    change(ledger.engine, "UPDATE jobs SET lane = 1 WHERE turn = (SELECT max(turn) FROM jobs)")
+    change(ledger.engine, "UPDATE plans SET lane = 1 WHERE id = (SELECT max(id) FROM plans)")
+    spec = ledger.graph.stages["fetch"]
+    for lane, announced in ((Lane.LIVE, 1), (Lane.BACKFILL, 0)):
+        [item], _ = ledger.claim(spec, [], lane=lane, limit=8, worker="w")
+        settled = ledger.settle([Result(item.job_id, item.token, compute(item, "fetch"))], window=16)
+        assert [len(batch.jobs) for batch in ledger.batches(settled)] == [1] * announced
+        assert settled.news.queues == (set() if announced else {"vision"})
+    assert [batch.lane for batch in ledger.admit("vision", 16)] == [Lane.BACKFILL]
