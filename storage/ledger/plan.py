@@ -108,6 +108,9 @@ def plan_events(connection: Connection, graph: StageGraph, limit: int) -> tuple[
         verdicts |= {seq: v for seq, v in fold.verdicts.items() if seq not in plans}
         # Of a product of which nothing was ever read, a body is kept for the release that can.
         redact |= dict.fromkeys(fold.seqs, not fold.live and fold.standing != Standing())
+        if fold.withdrawn and fold.current is not None:
+            # Gone and back in one batch: what came before the return is gone all the same.
+            redact |= {seq: seq != fold.current[0] for seq in fold.seqs}
     connection.execute(
         _PLANNED,
         {

@@ -258,6 +258,16 @@ def test_thin_withdrawal_blocks_until_relisted(ledger: Ledger) -> None:
     assert work(ledger) == 1, "the same photo under a new revision: asked for again, and the rest is reused"
 
 
+def test_withdrawn_and_relisted_in_one_batch_leaves_nothing_of_before(ledger: Ledger) -> None:
+    for event in (upload(revision=1), withdrawal("p1", 2), upload(revision=3, images=("b",))):
+        ledger.accept([event])
+    ledger.plan()
+    work(ledger)
+    bodies = {r.event_id: r.body is None for r in rows(ledger, "SELECT event_id, body FROM events")}
+    assert bodies == {"p1-1": True, "p1-gone-2": True, "p1-3": False}
+    assert set(one(ledger, "SELECT fields FROM presentations")) == {"seen/b", "told"}
+
+
 def test_effect_runs_for_each_plan_and_for_a_withdrawal(database: Engine) -> None:
     ledger = Ledger(database, stub_graph(effect=True))
     ledger.accept([upload()])
