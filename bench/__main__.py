@@ -11,6 +11,7 @@ from rich.table import Table
 
 from bench.ground import Ground, prepared
 from bench.intake import intake
+from bench.latency import latency
 from bench.replay import planning, unchanged
 from bench.stages import stages
 
@@ -23,6 +24,8 @@ def main() -> int:
         intake(ground)
         console.print("stages …")
         cost_ms = stages(ground)
+        console.print("latency …")
+        latency(ground)
         console.print("replays …")
         planning(ground)
         unchanged(ground, cost_ms / 1000)

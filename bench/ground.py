@@ -111,8 +111,8 @@ def events(count: int, first: int = 0, prefix: str = "p") -> list[tuple[Event, b
     return [(parse_event(raw), raw) for raw in messages(count, first, prefix)]
 
 
-def stub_stages() -> dict[str, Stage]:
-    """The stages of this release with their compute step answered from memory."""
+def stub_stages(item_s: float = 0.0) -> dict[str, Stage]:
+    """The stages of this release, answered from memory after ``item_s`` seconds an item."""
 
     def answer(name: str, items: Sequence[Item]) -> list[Outcome]:
         return [canned(name, item.claimed.product_id, item.claimed.target) for item in items]
@@ -121,6 +121,7 @@ def stub_stages() -> dict[str, Stage]:
         spec = load_stages()[name].spec
 
         def compute(items: Sequence[Item], _: Runtime) -> list[Outcome]:
+            time.sleep(item_s * len(items))
             return answer(name, items)
 
         return Stage(spec, compute)

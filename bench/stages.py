@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from bench.ground import Ground, Row, canned, events, graph, store_blobs, stub_stages
+from pipeline.outcomes import Lane
 from storage.assets import Assets
 from storage.database import open_database
 from storage.downloads import Downloads
@@ -159,8 +160,16 @@ def main() -> None:
             engine_of=lambda role: None,
         )
 
-    app = make_worker_app(os.environ["BENCH_BROKER"], stub_stages(), runtime, window=_WINDOW, log="json")
-    run_worker(app, graph().queues, _PROCESSES, "bench")
+    app = make_worker_app(
+        os.environ["BENCH_BROKER"],
+        stub_stages(float(os.environ.get("BENCH_ITEM_S", "0"))),
+        runtime,
+        window=_WINDOW,
+        log="json",
+    )
+    live_only = os.environ.get("BENCH_LANES") == "live"
+    lanes = (Lane.LIVE,) if live_only else tuple(Lane)
+    run_worker(app, graph().queues, _PROCESSES, "live" if live_only else "bench", lanes=lanes)
 
 
 if __name__ == "__main__":

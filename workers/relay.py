@@ -76,8 +76,13 @@ class Relay:
 
     def tick(self) -> None:
         """Do what is due."""
-        while self._ledger.plan()[0]:
-            pass
+        while True:
+            planned, queues = self._ledger.plan()
+            # At once: what a merchant just uploaded does not wait for the rest of this tick.
+            for queue in sorted(queues):
+                announce(self._app, self._ledger.admit(queue, self._window))
+            if not planned:
+                break
         reclaimed, _ = self._ledger.reclaim()
         if reclaimed:
             _log.warning("relay.reclaimed", jobs=len(reclaimed))

@@ -64,10 +64,20 @@ def make_worker_app(
 
 
 def run_worker(
-    app: Celery, queues: Sequence[str], concurrency: int, name: str, *, silence_s: float = 60.0
+    app: Celery,
+    queues: Sequence[str],
+    concurrency: int,
+    name: str,
+    *,
+    lanes: Sequence[Lane] = tuple(Lane),
+    silence_s: float = 60.0,
 ) -> None:
-    """Serve both lanes of ``queues`` until a signal ends the process; live queues come first."""
-    names = [broker_queue(queue, lane) for lane in Lane for queue in queues]
+    """Serve ``lanes`` of ``queues`` until a signal ends the process; live queues come first.
+
+    Processes that serve both lanes may all be inside a backfill batch when a live event comes; one that serves
+    the live lane alone is then free for it.
+    """
+    names = [broker_queue(queue, lane) for lane in sorted(lanes) for queue in queues]
 
     def watch(**_: object) -> None:
         threading.Thread(target=_watch, args=(app, names, silence_s), name="watch", daemon=True).start()

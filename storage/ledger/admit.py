@@ -12,8 +12,10 @@ from pipeline.graph import StageGraph
 from pipeline.outcomes import Lane
 from storage.ledger.statements import sql
 
-# Live work gets all but an eighth of the window when both lanes wait; an idle lane's share goes to the other.
+# Live work gets all but an eighth of the window when both lanes wait. However much backfill waits, it leaves a
+# quarter free: a live event is announced the moment it is planned, not when a place happens to come free.
 _BACKFILL_SHARE = 8
+_LIVE_SHARE = 4
 
 _OUTSTANDING = sql("""
 SELECT count(*) AS jobs, count(*) FILTER (WHERE lane = :backfill) AS backfill FROM jobs
@@ -72,7 +74,8 @@ def admit(connection: Connection, graph: StageGraph, queue: str, window: int) ->
     batches += live
     batches += backfill
     left = free - sum(len(b.jobs) for b in batches)
-    return batches + _admit_lane(connection, graph, queue, Lane.BACKFILL, left)
+    room = window - window // _LIVE_SHARE - out.backfill - sum(len(b.jobs) for b in backfill)
+    return batches + _admit_lane(connection, graph, queue, Lane.BACKFILL, min(left, room))
 
 
 def _admit_lane(connection: Connection, graph: StageGraph, queue: str, lane: Lane, limit: int) -> list[Batch]:

@@ -88,8 +88,9 @@ def test_live_goes_first_and_backfill_keeps_its_share(ledger: Ledger) -> None:
 
 def test_live_work_gets_the_places_that_come_free_in_a_full_window(ledger: Ledger) -> None:
     backfill(ledger, 40)
-    assert len(jobs_of(ledger.admit("fetch", 16))) == 16, "an idle lane's share goes to the other"
+    assert len(jobs_of(ledger.admit("fetch", 16))) == 12, "a quarter is kept free for live work"
     arrive(ledger, *(upload(f"p{n}") for n in range(20)))
+    assert [batch.lane for batch in ledger.admit("fetch", 16)] == [Lane.LIVE], "and is there at once"
     lanes = []
     for _ in range(10):
         [taken] = claim(ledger, limit=1, lane=Lane.BACKFILL)

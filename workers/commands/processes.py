@@ -8,6 +8,7 @@ import threading
 
 import click
 
+from pipeline.outcomes import Lane
 from storage.assets import Assets
 from storage.database import open_database
 from storage.migrations import current, upgrade
@@ -71,8 +72,15 @@ def relay() -> None:
 @click.command()
 @click.option("--queues", required=True, metavar="A,B", help="Queues to serve, separated by commas.")
 @click.option("--concurrency", default=2, show_default=True, type=click.IntRange(1, 256), help="Processes.")
+@click.option(
+    "--lane",
+    type=click.Choice(["both", "live"]),
+    default="both",
+    show_default=True,
+    help="`live` keeps its processes free of backfills.",
+)
 @click.option("--name", help="Name in Flower; the queues by default. Two on one host need two names.")
-def worker(queues: str, concurrency: int, name: str | None) -> None:
+def worker(queues: str, concurrency: int, lane: str, name: str | None) -> None:
     """Compute the stages of some queues. `vitrine graph` shows which stage uses which queue.
 
     Each process holds its own models. SIGTERM ends it after the batches it holds.
@@ -98,7 +106,8 @@ def worker(queues: str, concurrency: int, name: str | None) -> None:
     )
     # Later stages first: products are finished before others are begun.
     ordered = [queue for queue in used if queue in wanted] + [queue for queue in wanted if queue not in used]
-    run_worker(app, ordered, concurrency, name or "-".join(wanted))
+    lanes = (Lane.LIVE,) if lane == "live" else tuple(Lane)
+    run_worker(app, ordered, concurrency, name or "-".join(wanted), lanes=lanes)
 
 
 @click.command()
