@@ -1,14 +1,14 @@
-"""What a classifier says of a product: seen close up, and cut out on plain grey, heard with equal weight."""
+"""What classifiers say of a product: seen close up, and cut out on plain grey, heard with equal weight."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from engines.cutouts import shows_subject
-from engines.protocols import RGB, Classifier, Subject
+from engines.protocols import RGB, Classifier, GarmentClassifier, Subject
 from engines.vocabulary import Vocabulary
 
 _MARGIN = 0.1
@@ -25,12 +25,24 @@ With EfficientNet-Lite2, of 66 catalog products 47 of 48 named categories and 32
 these floors, of 140 phone photos of clothes 121 of 124 and 41 of 48.
 """
 
+GARMENT_FLOOR = 0.7
+"""Under this the garment head names no type.
+
+Over the folds of its training part it names a type on 86% of the photographs, and 94.7% of these are right.
+"""
+
+_WORN_FLOOR = 0.2
+"""Under this a category worn is too faint a suspicion to ask the garment head, which always names one."""
+
+_WORN = ("clothing", "footwear")
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """The best-supported category and, within it, product type; None where it stays under the floor.
 
-    ``evidence`` names the classes that speak for it, most probable first.
+    ``evidence`` names the classes that speak for it, most probable first; ``garment`` the garment head's word
+    where the type rests on it. ``worn`` says that the garment head may be asked.
     """
 
     category: str | None
@@ -38,6 +50,8 @@ class Finding:
     product_type: str | None
     type_confidence: float
     evidence: str
+    worn: bool
+    garment: str = ""
 
 
 def views(subject: Subject) -> list[RGB]:
@@ -75,6 +89,26 @@ def mean(several: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: sum(one.get(name, 0.0) for one in several) / len(several) for name in names}
 
 
+def findings(
+    vocabulary: Vocabulary,
+    classifier: Classifier,
+    garments: GarmentClassifier,
+    products: Sequence[Sequence[Subject]],
+) -> list[Finding]:
+    """What each product is, its photos heard together; the garment head is asked only of what is worn."""
+    heard = iter(probabilities(classifier, [subject for subjects in products for subject in subjects]))
+    found = [find(vocabulary, mean([next(heard) for _ in subjects])) for subjects in products]
+    asked = [subjects for finding, subjects in zip(found, products, strict=True) if finding.worn]
+    kinds = iter(garments.classify_garments([subject for subjects in asked for subject in subjects]))
+    told = iter(
+        [
+            mean([{label.name: label.confidence for label in next(kinds)} for _ in subjects])
+            for subjects in asked
+        ]
+    )
+    return [refine(vocabulary, one, next(told)) if one.worn else one for one in found]
+
+
 def find(vocabulary: Vocabulary, by_class: Mapping[str, float]) -> Finding:
     """Decide on category and product type, or abstain from either under its floor."""
     weighed = vocabulary.weigh(by_class)
@@ -85,10 +119,34 @@ def find(vocabulary: Vocabulary, by_class: Mapping[str, float]) -> Finding:
     heard = sorted(
         ((p, name) for name, p in by_class.items() if name in testifying and p >= 0.05), reverse=True
     )
+    strongest = entry.types[product_type]
+    known = bool(strongest.garment or strongest.kind_of)
+    # Among clothes the head may know better; socks that are surely socks it does not know.
+    askable = known or (category in _WORN and type_confidence < TYPE_FLOOR)
     return Finding(
         category=category if confidence >= CATEGORY_FLOOR else None,
         category_confidence=min(1.0, confidence),
         product_type=product_type if type_confidence >= TYPE_FLOOR else None,
         type_confidence=min(1.0, type_confidence),
         evidence=", ".join(f"{name} {p:.2f}" for p, name in heard[:3]),
+        worn=askable and confidence >= _WORN_FLOOR,
+    )
+
+
+def refine(vocabulary: Vocabulary, finding: Finding, by_garment: Mapping[str, float]) -> Finding:
+    """The finding with the garment head's type where it is sure, unless the finding's own is a narrower one."""
+    word, confidence = max(by_garment.items(), key=lambda item: item[1])
+    if confidence < GARMENT_FLOOR:
+        return finding
+    category, product_type = vocabulary.garment(word)
+    if finding.category == category and finding.product_type is not None:
+        own = vocabulary.categories[category].types[finding.product_type]
+        if product_type in own.kind_of:
+            return finding
+    return replace(
+        finding,
+        category=category,
+        product_type=product_type,
+        type_confidence=min(1.0, confidence),
+        garment=f"{word} {confidence:.2f}",
     )

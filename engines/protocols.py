@@ -91,6 +91,24 @@ class Classifier(Protocol):
 
 
 @runtime_checkable
+class ImageEncoder(Protocol):
+    """Says what is in a picture in numbers, alike for pictures that look alike."""
+
+    def encode(self, pictures: Sequence[RGB]) -> npt.NDArray[np.float32]:
+        """(N, D), one row a picture, not normalised."""
+        ...
+
+
+@runtime_checkable
+class GarmentClassifier(Protocol):
+    """Tells which kind of garment a photo shows, of something already known to be worn."""
+
+    def classify_garments(self, subjects: Sequence[Subject]) -> list[list[Label]]:
+        """Every kind with its calibrated probability, best first; a subject's probabilities sum to 1."""
+        ...
+
+
+@runtime_checkable
 class Captioner(Protocol):
     """Says in one sentence what a photo shows."""
 

@@ -38,10 +38,21 @@ class Attribute(Term):
 
 
 class ProductType(Term):
-    """What a product is. ``article`` is false for English plurals and mass nouns (jeans, bread)."""
+    """What a product is. ``article`` is false for English plurals and mass nouns (jeans, bread).
+
+    ``garment`` is the garment head's word for it, ``kind_of`` the wider types of which it is one.
+    """
 
     article: bool = True
-    classes: tuple[str, ...] = Field(min_length=1)
+    classes: tuple[str, ...] = ()
+    garment: str = ""
+    kind_of: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _can_be_told(self) -> Self:
+        if not self.classes and not self.garment:
+            raise ValueError(f"product type {self.en} needs classes or a garment: nothing would speak for it")
+        return self
 
 
 class Category(Term):
@@ -76,10 +87,18 @@ class Vocabulary(BaseModel):
             "English label of a product type": [item.en for _, item in types],
             "Chinese label of a product type": [item.zh for _, item in types],
             "ImageNet class": self.classes(),
+            "garment": [item.garment for _, item in types if item.garment],
         }.items():
             twice = [name for name, count in Counter(names).items() if count > 1]
             if twice:
                 raise ValueError(f"{what} used twice: {', '.join(twice)}")
+        for category in self.categories.values():
+            for key, item in category.types.items():
+                unknown = set(item.kind_of) - set(category.types)
+                if unknown:
+                    raise ValueError(
+                        f"product type {key} is a kind of unknown types: {', '.join(sorted(unknown))}"
+                    )
         for key, attribute in self.attributes.items():
             unknown = set(attribute.not_for) - set(self.categories)
             if unknown:
@@ -96,6 +115,14 @@ class Vocabulary(BaseModel):
             for names in (category.classes, *(item.classes for item in category.types.values()))
             for name in names
         ]
+
+    def garment(self, word: str) -> tuple[str, str]:
+        """The category and product type of the garment head's word. Raises KeyError for an unknown one."""
+        for key, category in self.categories.items():
+            for name, item in category.types.items():
+                if item.garment == word:
+                    return key, name
+        raise KeyError(word)
 
     def applies(self, attribute: str, category: str | None) -> bool:
         """Whether an attribute means something in a category; in an unknown one it may."""

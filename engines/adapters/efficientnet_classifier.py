@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ _SIDE = 260
 _GREY = 127
 _CHUNK = 8
 """Pictures a call of the model: more at once is slower on a CPU, whose caches they outgrow."""
+
+FEATURES = 1280
+"""Channels of the last convolution: the length of what ``encode`` says of a picture."""
 
 _LEAST = 0.001
 """Labels under this probability are left out: hundreds of them, which together say nothing."""
@@ -32,7 +35,10 @@ _LEAST = 0.001
     memory_mb=300,
 )
 class EfficientNetClassifier:
-    """Names one of 998 things of ImageNet; its probabilities are on the low side of the truth."""
+    """Names one of 998 things of ImageNet; its probabilities are on the low side of the truth.
+
+    It is an ``ImageEncoder`` as well, for heads trained on what it sees.
+    """
 
     version: ClassVar[int] = 1
 
@@ -53,13 +59,25 @@ class EfficientNetClassifier:
 
     def classify(self, pictures: Sequence[RGB]) -> list[list[Label]]:
         chunks = [pictures[start : start + _CHUNK] for start in range(0, len(pictures), _CHUNK)]
-        return [self._labels(row) for chunk in chunks for row in self._probabilities(chunk)]
+        return [self._labels(row) for chunk in chunks for row in self._run(chunk, self._probabilities)]
 
-    def _probabilities(self, pictures: Sequence[RGB]) -> npt.NDArray[np.float32]:
+    def encode(self, pictures: Sequence[RGB]) -> npt.NDArray[np.float32]:
+        """(N, 1280), the last convolution's channels averaged over the picture; not normalised."""
+        chunks = [pictures[start : start + _CHUNK] for start in range(0, len(pictures), _CHUNK)]
+        rows = [self._run(chunk, self._features) for chunk in chunks]
+        return np.concatenate([np.zeros((0, FEATURES), np.float32), *rows])
+
+    def _probabilities(self, batch: Any) -> Any:
+        return self._model(batch).float().softmax(dim=1)
+
+    def _features(self, batch: Any) -> Any:
+        return self._model.extract_features(batch).float().mean(dim=(2, 3))
+
+    def _run(self, pictures: Sequence[RGB], read: Callable[[Any], Any]) -> npt.NDArray[np.float32]:
         values = np.stack([_prepare(picture) for picture in pictures])
         with self._torch.inference_mode():
             batch = self._torch.from_numpy(values).permute(0, 3, 1, 2).to(self._kind, self._dtype)
-            rows: npt.NDArray[np.float32] = self._model(batch).float().softmax(dim=1).cpu().numpy()
+            rows: npt.NDArray[np.float32] = read(batch).cpu().numpy()
         if not np.isfinite(rows).all():
             raise FloatingPointError("efficientnet_lite2 answered NaN or infinity")
         return rows

@@ -1,4 +1,4 @@
-"""Tags of the shop's vocabulary from ImageNet classes and from the colours of the cut-out."""
+"""Tags of the shop's vocabulary from ImageNet classes, the garment head, and the colours of the cut-out."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from engines.colours import mean_palette, palette
 from engines.declaration import Loading, engine
-from engines.evidence import find, mean, probabilities
-from engines.protocols import CatalogFacts, Classifier, Subject, Tag, Tagger
+from engines.evidence import Finding, findings
+from engines.protocols import CatalogFacts, Classifier, GarmentClassifier, Subject, Tag, Tagger
 from engines.vocabulary import FILE, Vocabulary, vocabulary
 
-_CLASSIFIER = "efficientnet_lite2"
+_CLASSIFIER, _GARMENTS = "efficientnet_lite2", "garment_head"
 
 _LEAST_SHARE = 0.15
 """The least share of the product's surface that makes a colour a tag."""
@@ -22,7 +22,7 @@ _LEAST_SHARE = 0.15
 @engine(
     "imagenet_vocabulary",
     capability=Tagger,
-    needs=(_CLASSIFIER,),
+    needs=(_CLASSIFIER, _GARMENTS),
     data=(FILE,),
     licence="Apache-2.0",
     batch=16,
@@ -34,29 +34,29 @@ class ImageNetTagger:
     Photos of one product are heard together: probabilities and shares are averaged over them.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(self, loading: Loading) -> None:
         self._classifier: Classifier = loading.engine(_CLASSIFIER)
+        self._garments: GarmentClassifier = loading.engine(_GARMENTS)
         self._vocabulary = vocabulary()
 
     def warm_up(self) -> None:
         self.tag([([Subject(np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.float32))], CatalogFacts())])
 
     def tag(self, products: Sequence[tuple[Sequence[Subject], CatalogFacts]]) -> list[list[Tag]]:
-        heard = iter(
-            probabilities(self._classifier, [subject for subjects, _ in products for subject in subjects])
-        )
+        photos = [subjects for subjects, _ in products]
+        found = findings(self._vocabulary, self._classifier, self._garments, photos)
         return [
-            _tags(self._vocabulary, subjects, [next(heard) for _ in subjects]) for subjects, _ in products
+            _tags(self._vocabulary, subjects, finding)
+            for subjects, finding in zip(photos, found, strict=True)
         ]
 
 
-def _tags(words: Vocabulary, subjects: Sequence[Subject], heard: Sequence[dict[str, float]]) -> list[Tag]:
+def _tags(words: Vocabulary, subjects: Sequence[Subject], finding: Finding) -> list[Tag]:
     if not subjects:
         return []
     photos = f"{len(subjects)} photo{'s' if len(subjects) > 1 else ''}"
-    finding = find(words, mean(heard))
     tags = []
     if finding.category is not None:
         category = words.categories[finding.category]
@@ -64,6 +64,8 @@ def _tags(words: Vocabulary, subjects: Sequence[Subject], heard: Sequence[dict[s
         tags.append(Tag("category", finding.category, category.text, finding.category_confidence, reason))
         if finding.product_type is not None:
             text = category.types[finding.product_type].text
+            if finding.garment:
+                reason = f"the garment head sees {finding.garment} in {photos}"
             tags.append(Tag("product_type", finding.product_type, text, finding.type_confidence, reason))
     if words.applies("colour", finding.category):
         for colour in mean_palette([palette(subject) for subject in subjects]):

@@ -9,11 +9,11 @@ import numpy as np
 
 from engines.colours import palette
 from engines.declaration import Loading, engine
-from engines.evidence import find, probabilities
-from engines.protocols import Bilingual, Captioner, Classifier, Subject
+from engines.evidence import Finding, findings
+from engines.protocols import Bilingual, Captioner, Classifier, GarmentClassifier, Subject
 from engines.vocabulary import FILE, Vocabulary, vocabulary
 
-_CLASSIFIER = "efficientnet_lite2"
+_CLASSIFIER, _GARMENTS = "efficientnet_lite2", "garment_head"
 
 _COLOURS, _LEAST_SHARE = 2, 0.25
 """How many colours a sentence names, and the least share of the product each must have."""
@@ -24,7 +24,7 @@ _UNTOLD = Bilingual(en="A product photo.", zh="一张商品照片。")
 @engine(
     "template",
     capability=Captioner,
-    needs=(_CLASSIFIER,),
+    needs=(_CLASSIFIER, _GARMENTS),
     data=(FILE,),
     licence="Apache-2.0",
     batch=32,
@@ -34,25 +34,26 @@ _UNTOLD = Bilingual(en="A product photo.", zh="一张商品照片。")
 class TemplateCaptioner:
     """Names colours and product type in a fixed sentence, and says only "a product photo" when unsure."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(self, loading: Loading) -> None:
         self._classifier: Classifier = loading.engine(_CLASSIFIER)
+        self._garments: GarmentClassifier = loading.engine(_GARMENTS)
         self._vocabulary = vocabulary()
 
     def warm_up(self) -> None:
         self.caption([Subject(np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.float32))])
 
     def caption(self, subjects: Sequence[Subject]) -> list[Bilingual]:
-        heard = probabilities(self._classifier, subjects)
+        photos = [[subject] for subject in subjects]
+        found = findings(self._vocabulary, self._classifier, self._garments, photos)
         return [
-            _sentence(self._vocabulary, subject, by_class)
-            for subject, by_class in zip(subjects, heard, strict=True)
+            _sentence(self._vocabulary, subject, finding)
+            for subject, finding in zip(subjects, found, strict=True)
         ]
 
 
-def _sentence(words: Vocabulary, subject: Subject, by_class: dict[str, float]) -> Bilingual:
-    finding = find(words, by_class)
+def _sentence(words: Vocabulary, subject: Subject, finding: Finding) -> Bilingual:
     if finding.category is None:
         return _UNTOLD
     category = words.categories[finding.category]

@@ -67,6 +67,7 @@ RUNS: dict[str, Callable[[Any, Sequence[RGB]], list[Any]]] = {
     "u2netp": lambda engine, pictures: engine.segment(pictures),
     "open_nsfw": lambda engine, pictures: engine.unsafe(pictures),
     "efficientnet_lite2": lambda engine, pictures: engine.classify(pictures),
+    "garment_head": lambda engine, pictures: engine.classify_garments([whole(one) for one in pictures]),
     "template": lambda engine, pictures: engine.caption([whole(one) for one in pictures]),
     "imagenet_vocabulary": lambda engine, pictures: engine.tag(
         [([whole(one)], CatalogFacts()) for one in pictures]

@@ -85,7 +85,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("categories/bags/types/bag/zh", "牛仔裤", "Chinese label of a product type used twice"),
         ("attributes/colour/not_for", ["plants"], "attribute colour is not for unknown categories: plants"),
         ("colours/black/zh", "", "at least 1 character"),
-        ("categories/bags/types/bag/classes", [], "at least 1 item"),
+        ("categories/bags/types/bag/classes", [], "needs classes or a garment"),
         ("categories/bags/colour", "red", "Extra inputs are not permitted"),
     ],
 )
