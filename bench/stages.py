@@ -23,7 +23,7 @@ from workers.relay import Relay
 from workers.supervisor import Program, Supervisor
 from workers.worker import make_worker_app, run_worker
 
-_PRODUCTS = 4_000
+_PRODUCTS = 8_000
 _WINDOW = 512
 # One more than there are cores: while one waits for its commit, the others compute.
 _PROCESSES = 3
