@@ -135,12 +135,6 @@ def encode(pixels: Pixels, alpha: Alpha | None = None, *, media_type: str = "ima
     return out.getvalue()
 
 
-def thumbnail(pixels: Pixels, long_edge: int) -> Pixels:
-    """The pixels scaled down to ``long_edge``; smaller ones come back as they are."""
-    image = Image.fromarray(pixels)
-    return np.array(_scaled(image, _fit(image.size, long_edge)))
-
-
 def dhash(pixels: Pixels) -> str:
     """The 64-bit difference hash, 16 hex digits: where brightness rises from one of 9 x 8 cells to the next.
 

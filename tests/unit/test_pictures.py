@@ -17,7 +17,7 @@ import pytest
 from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageFilter, PngImagePlugin
 
 from pipeline.errors import RejectedInput
-from storage.pictures import Picture, decode, dhash, encode, thumbnail
+from storage.pictures import Picture, decode, dhash, encode
 
 RGB = tuple[int, int, int]
 RED, GREEN, BLUE, GRAY, WHITE = (200, 30, 40), (40, 160, 60), (30, 60, 190), (128, 128, 128), (255, 255, 255)
@@ -327,13 +327,6 @@ def test_scaling_lets_no_hidden_colour_bleed_in() -> None:
     edge = picture.pixels[50, 50].astype(float)
     seen = (edge - 255 * (1 - picture.alpha[50, 50])) / picture.alpha[50, 50]
     assert np.abs(seen - RED).max() < 12
-
-
-def test_thumbnail_scales_down_only() -> None:
-    pixels = np.array(quarters())
-    assert thumbnail(pixels, 48).shape == (32, 48, 3)
-    assert thumbnail(pixels, 500).shape == pixels.shape
-    assert_quarters(Picture(thumbnail(pixels, 48), None, "", (0, 0)), within=2)
 
 
 def test_the_first_frame_of_an_animation_is_the_picture() -> None:

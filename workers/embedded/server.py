@@ -6,6 +6,7 @@ import fcntl
 import signal
 import subprocess
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -86,8 +87,9 @@ class Server(AbstractContextManager["Server"]):
     ) -> None:
         self.stop()
 
+    @abstractmethod
     def _launch(self, deadline: float) -> None:
-        raise NotImplementedError
+        """Start the process and return once it answers, by ``deadline`` (monotonic seconds)."""
 
     def _unlock(self) -> None:
         if self._lock:
