@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
+from engines.protocols import Witness
 from pipeline.events import Event, parse_event
 from pipeline.graph import StageGraph
 from pipeline.outcomes import Blob, Outcome
@@ -27,7 +28,7 @@ from tasks.caption import Captioned
 from tasks.cutout import CutOut
 from tasks.photo import Photo
 from tasks.screen import Screened
-from tasks.tag import Tagged, TagValue
+from tasks.tag import EvidenceValue, Tagged, TagValue, Words
 from workers.bootstrap import build_graph
 from workers.embedded import PostgresServer
 from workers.settings import Settings
@@ -160,9 +161,21 @@ def canned(stage: str, product: str, target: str) -> Outcome:
         case _:
             return Tagged(
                 tags=tuple(
-                    TagValue(attribute=a, value="v", en="value", zh="值", confidence=0.8, evidence=key)
+                    TagValue(
+                        attribute=a,
+                        value="v",
+                        name=Words(en="name", zh="名"),
+                        en="value",
+                        zh="值",
+                        confidence=0.8,
+                        evidence=(EvidenceValue(witness=Witness.CATALOG, words=key),),
+                        reason=None,
+                    )
                     for a in ("category", "type", "colour", "colour_share", "style")
-                )
+                ),
+                keywords=(),
+                flags=(),
+                dropped=(),
             )
 
 

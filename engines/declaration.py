@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from engines.devices import Device
 from engines.kit import Kit
+from engines.models import Model
+from engines.protocols import CatalogFacts
 from pipeline.errors import ConfigurationError
 
 
@@ -31,15 +33,19 @@ class Registration:
 
     name: str
     adapter: type[Engine]
-    capability: str
+    capabilities: tuple[str, ...]
     artifacts: tuple[str, ...]
     needs: tuple[str, ...]
     data: tuple[str, ...]
+    reads: tuple[str, ...]
     licence: str
     batch: int
     memory_mb: int
     template: bool
+    remote: bool
+    hub: str
     extra: str
+    model: Model | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +53,29 @@ class EngineSpec:
     """An engine as planners and people see it.
 
     ``revision`` changes whenever answers may change: with the SHA-256 of its artifacts, its data files, its
-    adapter's version, and the revisions of the engines it needs. ``batch`` is in items, ``memory_mb`` in MiB.
+    checkpoint, its adapter's version, and the revisions of the engines it needs. ``reads`` are the fields of
+    CatalogFacts that shape its answers. ``batch`` is in items, ``memory_mb`` in MiB. ``lacks`` says what must
+    be done before it can be used, empty where nothing.
     """
 
     name: str
-    capability: str
+    capabilities: tuple[str, ...]
     revision: str
     licence: str
     artifacts: tuple[str, ...]
     needs: tuple[str, ...]
+    reads: tuple[str, ...]
     batch: int
     memory_mb: int
     template: bool
+    remote: bool
+    lacks: str
     doc: str
+
+    @property
+    def label(self) -> str:
+        """As it is recorded beside every answer."""
+        return f"{self.name}@{self.revision}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +95,33 @@ class Loading:
             )
         return self._kit.path(artifact)
 
+    def checkpoint(self) -> Path:
+        """The folder of the model's checkpoint, as its files were when it was pinned.
+
+        Raises ConfigurationError where it is not pinned, not fetched, or has changed.
+        """
+        return self._model().checkpoint(self._kit.hub)
+
+    def lora(self) -> Path | None:
+        """The folder of the LoRA adapter that was trained on top of the checkpoint, if there is one."""
+        return self._model().lora_folder()
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What a deployment says of the model that shapes its answers; the adapter checks it."""
+        return self._model().options
+
+    @property
+    def connection(self) -> Mapping[str, Any]:
+        """How a deployment reaches the model's server; the adapter checks it."""
+        return self._model().connection
+
+    def _model(self) -> Model:
+        model = self.registration.model
+        if model is None:
+            raise ConfigurationError(unpinned(self.registration))
+        return model
+
     def engine(self, name: str) -> Any:
         """A declared engine that this one builds on, loaded."""
         if name not in self.registration.needs:
@@ -97,46 +140,73 @@ _Adapter = TypeVar("_Adapter", bound=type[Engine])
 def engine(
     name: str,
     *,
-    capability: type,
+    capability: type | tuple[type, ...],
     licence: str,
     memory_mb: int,
     artifacts: tuple[str, ...] = (),
     needs: tuple[str, ...] = (),
     data: tuple[str, ...] = (),
+    reads: tuple[str, ...] = (),
     batch: int = 32,
     template: bool = False,
+    remote: bool = False,
+    hub: str = "",
     extra: str = "kit",
 ) -> Callable[[_Adapter], _Adapter]:
     """Register an adapter under ``name``.
 
-    ``needs`` are engines it builds on, ``data`` files beside this module that shape its answers. ``template``
-    marks an engine whose sentences are filled in, not written by a model. ``extra`` is the extra of the
-    distribution that brings its libraries.
+    ``needs`` are engines it builds on, ``data`` files beside this module that shape its answers, ``reads``
+    fields of CatalogFacts that do. ``template`` marks an engine whose sentences are filled in, not written by
+    a model. ``hub`` names the model it loads where a deployment names no other; ``remote`` marks one that asks
+    a server. Both need an entry in the deployment's file of models. ``extra`` is the extra of the distribution
+    that brings its libraries.
     """
+    capabilities = capability if isinstance(capability, tuple) else (capability,)
+    unknown = set(reads) - {field.name for field in fields(CatalogFacts)}
+    if unknown:
+        raise ConfigurationError(f"engine {name!r} reads unknown catalog facts: {', '.join(sorted(unknown))}")
 
     def register(adapter: _Adapter) -> _Adapter:
-        if not issubclass(adapter, capability):
-            raise ConfigurationError(
-                f"{adapter.__name__} lacks the methods of a {capability.__name__}: engine {name!r}"
-            )
+        for asked in capabilities:
+            if not issubclass(adapter, asked):
+                raise ConfigurationError(
+                    f"{adapter.__name__} lacks the methods of a {asked.__name__}: engine {name!r}"
+                )
         known = REGISTERED.get(name)
         if known is not None and known.adapter.__module__ != adapter.__module__:
             raise ConfigurationError(
                 f"engine {name!r} is defined twice: in {known.adapter.__module__} and {adapter.__module__}"
             )
         REGISTERED[name] = Registration(
-            name,
-            adapter,
-            capability.__name__,
-            artifacts,
-            needs,
-            data,
-            licence,
-            batch,
-            memory_mb,
-            template,
-            extra,
+            name=name,
+            adapter=adapter,
+            capabilities=tuple(asked.__name__ for asked in capabilities),
+            artifacts=artifacts,
+            needs=needs,
+            data=data,
+            reads=reads,
+            licence=licence,
+            batch=batch,
+            memory_mb=memory_mb,
+            template=template,
+            remote=remote,
+            hub=hub,
+            extra=extra,
         )
         return adapter
 
     return register
+
+
+def unpinned(registration: Registration) -> str:
+    """What to do about an engine whose model no deployment has named."""
+    if registration.remote:
+        return (
+            f"engine {registration.name} asks a server: name it in the file of VITRINE_MODELS, "
+            f'[models.NAME] with engine = "{registration.name}" and its options'
+        )
+    return (
+        f"the model of engine {registration.name} is not pinned: run "
+        f"`vitrine models pin {registration.name}` where {registration.hub} can be reached, "
+        "or with --folder for a checkpoint on disk"
+    )

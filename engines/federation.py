@@ -32,7 +32,7 @@ class Selection:
         for role, name in (choices or {}).items():
             if role not in DEFAULTS:
                 raise ConfigurationError(f"there is no engine role {role!r}; known roles: {_names(DEFAULTS)}")
-            fitting = [item.name for item in known.values() if item.capability == _capability(role)]
+            fitting = [item.name for item in known.values() if _capability(role) in item.capabilities]
             if name not in fitting:
                 raise ConfigurationError(
                     f"there is no engine {name!r} for {role}; known engines: {_names(fitting)}"

@@ -81,10 +81,14 @@ def cache_folder() -> Path:
 
 
 class Kit:
-    """The kit's artifacts in a cache folder; what is there was checked against the manifest on its way in."""
+    """The kit's artifacts in a cache folder; what is there was checked against the manifest on its way in.
+
+    ``hub`` is the folder beside it for checkpoints of a model hub.
+    """
 
     def __init__(self, cache: Path | None = None, artifacts: Sequence[Artifact] | None = None) -> None:
         self._folder = (cache or cache_folder()) / "kit"
+        self.hub = self._folder.with_name("hub")
         self._artifacts = {item.name: item for item in (manifest() if artifacts is None else artifacts)}
 
     def artifacts(self) -> tuple[Artifact, ...]:

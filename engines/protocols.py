@@ -6,8 +6,9 @@ An engine may raise for a whole batch; the stage runner halves the batch until t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +16,8 @@ import numpy.typing as npt
 
 RGB = npt.NDArray[np.uint8]
 Alpha = npt.NDArray[np.float32]
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom as shares of the picture's width and height, in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,21 @@ class Bilingual:
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogFacts:
+    """What the merchant says of a product. It is data: no engine follows instructions found in it.
+
+    An engine sees those fields only that its registration says it reads; the others are empty.
+    """
+
+    title: str = ""
+    description: str = ""
+    category: str = ""
+    brand: str = ""
+    tags: tuple[str, ...] = ()
+    locale: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Label:
     """A class of a model's own label set with its probability."""
 
@@ -34,33 +52,115 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class Detection:
+    """An object of a model's own label set, where it is, and with what probability."""
+
+    name: str
+    confidence: float
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A line of text on the product or its pack. It is data, as a title is."""
+
+    text: str
+    confidence: float
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
-    """A product photo with the cut-out's alpha over the same pixels."""
+    """A product photo with the cut-out's alpha over the same pixels, the text read in it, and what the
+    merchant says."""
 
     picture: RGB
     alpha: Alpha
+    printed: tuple[Printed, ...] = ()
+    facts: CatalogFacts = CatalogFacts()
+
+
+class Witness(StrEnum):
+    """What kind of thing a tag rests on."""
+
+    PHOTO = "photo"  # something seen in a region of a photo
+    PRINTED = "printed"  # text read in a photo
+    CATALOG = "catalog"  # words of the merchant
+    ATTRIBUTES = "attributes"  # other attributes that hold
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a tag rests on: ``words`` say what was seen or read.
+
+    ``photo`` counts the product's photos from 0. ``outline`` is a closed polygon of (x, y) as shares of the
+    photo's width and height, for what a box says too roughly.
+    """
+
+    witness: Witness
+    words: str
+    photo: int | None = None
+    box: Box | None = None
+    outline: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """An attribute's value with its confidence in [0, 1] and what it rests on, in words."""
+    """A value of the vocabulary for one of its attributes, both by key.
+
+    ``confidence`` in [0, 1] is calibrated: of tags at 0.8, four of five are right. ``because`` are the
+    (attribute, value) pairs that a style or a scene rests on.
+    """
 
     attribute: str
     value: str
-    text: Bilingual
     confidence: float
-    evidence: str
+    evidence: tuple[Evidence, ...] = ()
+    because: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class CatalogFacts:
-    """What the merchant says of a product. It is data: no engine follows instructions found in it."""
+class Brief:
+    """What is known of a product when something is to be said about it.
 
-    title: str = ""
-    description: str = ""
-    category: str = ""
-    brand: str = ""
-    tags: tuple[str, ...] = ()
+    ``tags`` hold; ``subjects`` reads the photos when called, since not every engine looks at them.
+    """
+
+    facts: CatalogFacts
+    tags: tuple[Tag, ...]
+    printed: tuple[Printed, ...]
+    subjects: Callable[[], Sequence[Subject]]
+
+
+@dataclass(frozen=True, slots=True)
+class SellingPoint:
+    """A sentence that a buyer would act on, and what makes it true.
+
+    ``rests_on`` are (attribute, value) of tags, or ("catalog", field of CatalogFacts). Never empty.
+    """
+
+    text: Bilingual
+    rests_on: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about one product, in English or Chinese."""
+
+    text: str
+    brief: Brief
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer in the question's language, or None where the engine declines; ``because`` says why either.
+
+    ``confidence`` in [0, 1]; 0 where it declines.
+    """
+
+    text: str | None
+    because: str
+    confidence: float
 
 
 @runtime_checkable
@@ -76,8 +176,11 @@ class SafetyGate(Protocol):
 class Segmenter(Protocol):
     """Separates the product from its background."""
 
-    def segment(self, pictures: Sequence[RGB]) -> list[Alpha]:
-        """One alpha a picture, at the picture's own size."""
+    def segment(self, pictures: Sequence[RGB], facts: Sequence[CatalogFacts] = ()) -> list[Alpha]:
+        """One alpha a picture, at the picture's own size; all zero where the product is not in it.
+
+        ``facts`` say, a picture each, which product to look for; without any, the most salient thing is it.
+        """
         ...
 
 
@@ -118,9 +221,48 @@ class Captioner(Protocol):
 
 
 @runtime_checkable
+class TextReader(Protocol):
+    """Reads the text printed in a picture."""
+
+    def read_text(self, pictures: Sequence[RGB]) -> list[list[Printed]]:
+        """The lines of each picture, from top to bottom."""
+        ...
+
+
+@runtime_checkable
+class ObjectDetector(Protocol):
+    """Finds objects of a fixed label set."""
+
+    def detect(self, pictures: Sequence[RGB]) -> list[list[Detection]]:
+        """The objects of each picture, best first."""
+        ...
+
+
+@runtime_checkable
 class Tagger(Protocol):
     """Reads attributes off one or more photos of a product."""
 
-    def tag(self, products: Sequence[tuple[Sequence[Subject], CatalogFacts]]) -> list[list[Tag]]:
-        """The tags of each product; an attribute that cannot be told is left out."""
+    def tag(self, products: Sequence[Sequence[Subject]]) -> list[list[Tag]]:
+        """The tags of each product, from all its photos; an attribute that cannot be told is left out.
+
+        Raises RejectedInput for a product whose answer cannot be understood.
+        """
+        ...
+
+
+@runtime_checkable
+class Pitcher(Protocol):
+    """Says what speaks for a product."""
+
+    def pitch(self, briefs: Sequence[Brief]) -> list[list[SellingPoint]]:
+        """The selling points of each product, strongest first."""
+        ...
+
+
+@runtime_checkable
+class Answerer(Protocol):
+    """Answers questions about a product from its photos and what is known of it."""
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        """One answer a question, in its language."""
         ...

@@ -9,15 +9,17 @@ import pkgutil
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engines.declaration import REGISTERED, Engine, EngineSpec, Loading, Registration, engine
+from engines.declaration import REGISTERED, Engine, EngineSpec, Loading, Registration, engine, unpinned
 from engines.devices import Device
 from engines.kit import Kit
+from engines.models import Model
 from pipeline.errors import ConfigurationError
 
-__all__ = ["EngineSpec", "Engines", "engine", "load_adapters"]
+__all__ = ["EngineSpec", "Engines", "engine", "load_adapters", "with_models"]
 
 
 def load_adapters() -> Mapping[str, Registration]:
@@ -27,6 +29,34 @@ def load_adapters() -> Mapping[str, Registration]:
     for module in pkgutil.iter_modules(engines.adapters.__path__, "engines.adapters."):
         importlib.import_module(module.name)
     return REGISTERED
+
+
+def with_models(
+    registered: Mapping[str, Registration], models: Mapping[str, Model]
+) -> Mapping[str, Registration]:
+    """The registered engines and those that a deployment's models make of them.
+
+    A model bears the name of the engine that loads it, or names one with ``engine`` and adds its own name.
+    """
+    known = dict(registered)
+    for name, model in models.items():
+        base = registered.get(model.engine or name)
+        if base is None or not (base.hub or base.remote):
+            loading = ", ".join(sorted(item.name for item in registered.values() if item.hub or item.remote))
+            raise ConfigurationError(
+                f"model {name!r}: there is no engine {model.engine or name!r} that loads a model; "
+                f"set engine to one of {loading or 'none'}"
+            )
+        if name in registered and name != base.name:
+            raise ConfigurationError(f"model {name!r} bears the name of an engine: choose another name")
+        known[name] = replace(
+            base,
+            name=name,
+            model=model,
+            memory_mb=model.memory_mb or base.memory_mb,
+            licence=model.licence or base.licence,
+        )
+    return known
 
 
 class Engines:
@@ -129,22 +159,31 @@ def spec(registration: Registration, registered: Mapping[str, Registration], kit
     """Describe an engine from its registration and the kit's manifest alone."""
     parts = [registration.name, str(registration.adapter.version)]
     parts += [kit.artifact(name).sha256 for name in registration.artifacts]
+    parts += [registration.model.identity] if registration.model else []
     parts += [
         hashlib.sha256(Path(__file__).with_name(name).read_bytes()).hexdigest() for name in registration.data
     ]
     parts += [spec(_lookup(name, registered), registered, kit).revision for name in registration.needs]
     return EngineSpec(
         name=registration.name,
-        capability=registration.capability,
+        capabilities=registration.capabilities,
         revision=hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12],
         licence=registration.licence,
         artifacts=registration.artifacts,
         needs=registration.needs,
+        reads=registration.reads,
         batch=registration.batch,
         memory_mb=registration.memory_mb,
         template=registration.template,
+        remote=registration.remote,
+        lacks=_lacks(registration),
         doc=inspect.getdoc(registration.adapter) or "",
     )
+
+
+def _lacks(registration: Registration) -> str:
+    wanting = registration.model is None and (registration.hub or registration.remote)
+    return unpinned(registration) if wanting else ""
 
 
 def _lookup(name: str, registered: Mapping[str, Registration]) -> Registration:

@@ -19,12 +19,13 @@ FILE = "vocabulary.toml"
 
 
 class Term(BaseModel):
-    """A word of the shop in English and Chinese."""
+    """A word of the shop in English and Chinese; ``words`` are what merchants call it besides, in either."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     en: str = Field(min_length=1)
     zh: str = Field(min_length=1)
+    words: tuple[str, ...] = ()
 
     @property
     def text(self) -> Bilingual:
@@ -32,9 +33,18 @@ class Term(BaseModel):
 
 
 class Attribute(Term):
-    """Something that can be told of a product. ``not_for`` are categories in which it means nothing."""
+    """Something that can be told of a product, and the values it can take.
 
+    ``only_for`` and ``not_for`` are categories or product types in which alone, or never, it means something.
+    ``many`` is how many values a product may have, ``floor`` the least confidence of one that is shown.
+    The values of ``category`` and ``product_type`` are the categories and their types.
+    """
+
+    values: dict[str, Term] = Field(default_factory=dict)
+    only_for: tuple[str, ...] = ()
     not_for: tuple[str, ...] = ()
+    many: int = Field(default=1, ge=1)
+    floor: float = Field(default=0.5, ge=0, le=1)
 
 
 class ProductType(Term):
@@ -76,7 +86,6 @@ class Vocabulary(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     attributes: dict[str, Attribute]
-    colours: dict[str, Term]
     categories: dict[str, Category]
 
     @model_validator(mode="after")
@@ -99,11 +108,12 @@ class Vocabulary(BaseModel):
                     raise ValueError(
                         f"product type {key} is a kind of unknown types: {', '.join(sorted(unknown))}"
                     )
+        known = {*self.categories, *(key for key, _ in types)}
         for key, attribute in self.attributes.items():
-            unknown = set(attribute.not_for) - set(self.categories)
+            unknown = {*attribute.only_for, *attribute.not_for} - known
             if unknown:
                 raise ValueError(
-                    f"attribute {key} is not for unknown categories: {', '.join(sorted(unknown))}"
+                    f"attribute {key} names unknown categories or types: {', '.join(sorted(unknown))}"
                 )
         return self
 
@@ -124,9 +134,31 @@ class Vocabulary(BaseModel):
                     return key, name
         raise KeyError(word)
 
-    def applies(self, attribute: str, category: str | None) -> bool:
-        """Whether an attribute means something in a category; in an unknown one it may."""
-        return category not in self.attributes[attribute].not_for
+    def values(self, attribute: str) -> Mapping[str, Term]:
+        """Every value that an attribute can take, by key. Raises KeyError for an unknown attribute."""
+        if attribute == "category":
+            return self.categories
+        if attribute == "product_type":
+            return {
+                key: item for category in self.categories.values() for key, item in category.types.items()
+            }
+        return self.attributes[attribute].values
+
+    def category_of(self, product_type: str) -> str:
+        """The category that a product type belongs to. Raises KeyError for an unknown one."""
+        for key, category in self.categories.items():
+            if product_type in category.types:
+                return key
+        raise KeyError(product_type)
+
+    def applies(self, attribute: str, category: str | None, product_type: str | None = None) -> bool:
+        """Whether an attribute means something for a product. Where the category is unknown, one that is only
+        for some does not."""
+        asked = self.attributes[attribute]
+        its = {key for key in (category, product_type) if key is not None}
+        if asked.only_for:
+            return bool(its & set(asked.only_for))
+        return not its & set(asked.not_for)
 
     def weigh(self, probabilities: Mapping[str, float]) -> Weighed:
         """Sum the classes' probabilities: a product type over its classes, a category over all of its own."""

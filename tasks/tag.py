@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engines.protocols import CatalogFacts, Subject, Tagger
+from engines.protocols import CatalogFacts, Evidence, Tag, Tagger, Witness
+from engines.trust import Flag, Reviewed, reason, review
+from engines.vocabulary import vocabulary
 from pipeline.events import ImageRef, Product
 from pipeline.graph import Scope
 from pipeline.outcomes import Outcome, Value
@@ -16,43 +18,87 @@ from tasks.cutout import CutOut
 from tasks.photo import Photo
 
 
+class EvidenceValue(Value):
+    """What a tag rests on. ``photo`` is the digest of the photo's blob, ``box`` left, top, right, bottom and
+    ``outline`` a closed polygon of x, y as shares of that photo's width and height."""
+
+    witness: Witness
+    words: str
+    photo: str | None = None
+    box: tuple[float, float, float, float] | None = None
+    outline: tuple[tuple[float, float], ...] = ()
+
+
+class Words(Value):
+    """One text in both languages."""
+
+    en: str
+    zh: str
+
+
 class TagValue(Value):
-    """One attribute's value in both languages."""
+    """One attribute's value in both languages; ``reason`` is given for a style or a scene."""
 
     attribute: str
     value: str
+    name: Words
     en: str
     zh: str
     confidence: float
-    evidence: str
+    evidence: tuple[EvidenceValue, ...]
+    reason: Words | None
+
+
+class FlagValue(Value):
+    """The merchant says ``catalog`` of an attribute and the photos say ``seen``: for a person to look at."""
+
+    attribute: str
+    name: Words
+    catalog: Words
+    seen: Words
+    confidence: float
+    evidence: tuple[EvidenceValue, ...]
 
 
 class Tagged(Outcome):
     """What could be told of a product; an attribute that could not is not in it."""
 
     tags: tuple[TagValue, ...]
+    keywords: tuple[Words, ...]
+    flags: tuple[FlagValue, ...]
+    dropped: tuple[str, ...]
+
+    def held(self) -> tuple[Tag, ...]:
+        """The tags as engines take them, without where in which photo they were seen."""
+        return tuple(
+            Tag(
+                tag.attribute,
+                tag.value,
+                tag.confidence,
+                tuple(Evidence(item.witness, item.words) for item in tag.evidence),
+            )
+            for tag in self.tags
+        )
 
 
 def _present(outcome: Tagged) -> Mapping[str, Any]:
-    return {"tags": [tag.model_dump() for tag in outcome.tags]}
-
-
-def _facts(product: Product) -> dict[str, Any]:
-    return {
-        "title": product.title,
-        "description": product.description,
-        "category": product.category,
-        "brand": product.brand,
-        "tags": list(product.tags),
-    }
+    shown = outcome.model_dump(mode="json")
+    return {name: shown[name] for name in ("tags", "keywords", "flags")}
 
 
 def _reads(product: Product, _: ImageRef | None) -> Any:
-    return _facts(product)
+    return [
+        product.title,
+        product.description,
+        product.category,
+        product.brand,
+        product.tags,
+        product.locale,
+    ]
 
 
 @stage(
-    version=1,
+    version=2,
     scope=Scope.PRODUCT,
     produces=Tagged,
     needs=(CutOut, Photo),
@@ -62,37 +108,92 @@ def _reads(product: Product, _: ImageRef | None) -> Any:
     presents=_present,
 )
 def tag(items: Sequence[Item], run: Runtime) -> list[Outcome]:
-    """Tag the products of a batch together, each from all its photos."""
+    """Tag the products of a batch together, each from all its photos, and hold the answers to the rules."""
     tagger: Tagger = run.engine("tagger")
-    answers = tagger.tag([(_subjects(item, run), _catalog_facts(item.product)) for item in items])
+    photos = [_photos(item) for item in items]
+    answers = tagger.tag([[subject(run, photo, cut) for photo, cut in several] for several in photos])
     return [
-        Tagged(
-            tags=tuple(
-                TagValue(
-                    attribute=tag.attribute,
-                    value=tag.value,
-                    en=tag.text.en,
-                    zh=tag.text.zh,
-                    confidence=round(tag.confidence, 4),
-                    evidence=tag.evidence,
-                )
-                for tag in tags
-            )
+        _outcome(
+            review(vocabulary(), tags, catalog_facts(item.product)),
+            [photo.image.digest for photo, _ in several],
         )
-        for tags in answers
+        for item, several, tags in zip(items, photos, answers, strict=True)
     ]
 
 
-def _subjects(item: Item, run: Runtime) -> list[Subject]:
+def _photos(item: Item) -> list[tuple[Photo, CutOut]]:
     photos = dict(item.all(Photo))
-    return [subject(run, photos[target], cut) for target, cut in item.all(CutOut) if target in photos]
+    return [(photos[target], cut) for target, cut in item.all(CutOut) if target in photos]
 
 
-def _catalog_facts(product: Product) -> CatalogFacts:
+def catalog_facts(product: Product) -> CatalogFacts:
+    """What the merchant says, as engines take it."""
     return CatalogFacts(
         title=product.title,
         description=product.description,
         category=product.category,
         brand=product.brand,
         tags=product.tags,
+        locale=product.locale,
     )
+
+
+def _outcome(reviewed: Reviewed, photos: Sequence[str]) -> Tagged:
+    return Tagged(
+        tags=tuple(_tag(tag, photos) for tag in reviewed.tags),
+        keywords=tuple(Words(en=word.en, zh=word.zh) for word in reviewed.keywords),
+        flags=tuple(_flag(flag, photos) for flag in reviewed.flags),
+        dropped=reviewed.dropped,
+    )
+
+
+def _tag(tag: Tag, photos: Sequence[str]) -> TagValue:
+    words = vocabulary()
+    value = words.values(tag.attribute)[tag.value]
+    why = reason(words, tag)
+    return TagValue(
+        attribute=tag.attribute,
+        value=tag.value,
+        name=_name(tag.attribute),
+        en=value.en,
+        zh=value.zh,
+        confidence=round(tag.confidence, 4),
+        evidence=_evidence(tag.evidence, photos),
+        reason=Words(en=why.en, zh=why.zh) if why else None,
+    )
+
+
+def _flag(flag: Flag, photos: Sequence[str]) -> FlagValue:
+    values = vocabulary().values(flag.attribute)
+    catalog, seen = values[flag.catalog], values[flag.seen]
+    return FlagValue(
+        attribute=flag.attribute,
+        name=_name(flag.attribute),
+        catalog=Words(en=catalog.en, zh=catalog.zh),
+        seen=Words(en=seen.en, zh=seen.zh),
+        confidence=round(flag.confidence, 4),
+        evidence=_evidence(flag.evidence, photos),
+    )
+
+
+def _name(attribute: str) -> Words:
+    term = vocabulary().attributes[attribute]
+    return Words(en=term.en, zh=term.zh)
+
+
+def _evidence(evidence: Sequence[Evidence], photos: Sequence[str]) -> tuple[EvidenceValue, ...]:
+    return tuple(
+        EvidenceValue(
+            witness=item.witness,
+            words=item.words,
+            photo=None if item.photo is None else photos[item.photo],
+            box=None if item.box is None else _rounded(item.box),
+            outline=tuple((round(x, 4), round(y, 4)) for x, y in item.outline),
+        )
+        for item in evidence
+    )
+
+
+def _rounded(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (round(side, 4) for side in box)
+    return left, top, right, bottom

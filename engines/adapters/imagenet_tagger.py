@@ -10,7 +10,7 @@ import numpy as np
 from engines.colours import mean_palette, palette
 from engines.declaration import Loading, engine
 from engines.evidence import Finding, findings
-from engines.protocols import CatalogFacts, Classifier, GarmentClassifier, Subject, Tag, Tagger
+from engines.protocols import Classifier, Evidence, GarmentClassifier, Subject, Tag, Tagger, Witness
 from engines.vocabulary import FILE, Vocabulary, vocabulary
 
 _CLASSIFIER, _GARMENTS = "efficientnet_lite2", "garment_head"
@@ -42,14 +42,13 @@ class ImageNetTagger:
         self._vocabulary = vocabulary()
 
     def warm_up(self) -> None:
-        self.tag([([Subject(np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.float32))], CatalogFacts())])
+        self.tag([[Subject(np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.float32))]])
 
-    def tag(self, products: Sequence[tuple[Sequence[Subject], CatalogFacts]]) -> list[list[Tag]]:
-        photos = [subjects for subjects, _ in products]
-        found = findings(self._vocabulary, self._classifier, self._garments, photos)
+    def tag(self, products: Sequence[Sequence[Subject]]) -> list[list[Tag]]:
+        found = findings(self._vocabulary, self._classifier, self._garments, products)
         return [
             _tags(self._vocabulary, subjects, finding)
-            for subjects, finding in zip(photos, found, strict=True)
+            for subjects, finding in zip(products, found, strict=True)
         ]
 
 
@@ -59,18 +58,19 @@ def _tags(words: Vocabulary, subjects: Sequence[Subject], finding: Finding) -> l
     photos = f"{len(subjects)} photo{'s' if len(subjects) > 1 else ''}"
     tags = []
     if finding.category is not None:
-        category = words.categories[finding.category]
         reason = f"the classifier sees {finding.evidence} in {photos}"
-        tags.append(Tag("category", finding.category, category.text, finding.category_confidence, reason))
+        tags.append(_seen("category", finding.category, finding.category_confidence, reason))
         if finding.product_type is not None:
-            text = category.types[finding.product_type].text
             if finding.garment:
                 reason = f"the garment head sees {finding.garment} in {photos}"
-            tags.append(Tag("product_type", finding.product_type, text, finding.type_confidence, reason))
+            tags.append(_seen("product_type", finding.product_type, finding.type_confidence, reason))
     if words.applies("colour", finding.category):
         for colour in mean_palette([palette(subject) for subject in subjects]):
             if colour.share >= _LEAST_SHARE:
-                text = words.colours[colour.name].text
                 reason = f"{colour.share:.0%} of the cut-out's pixels in {photos}"
-                tags.append(Tag("colour", colour.name, text, min(1.0, colour.share), reason))
+                tags.append(_seen("colour", colour.name, min(1.0, colour.share), reason))
     return tags
+
+
+def _seen(attribute: str, value: str, confidence: float, words: str) -> Tag:
+    return Tag(attribute, value, confidence, (Evidence(Witness.PHOTO, words, photo=0),))

@@ -58,7 +58,9 @@ def _sentence(words: Vocabulary, subject: Subject, finding: Finding) -> Bilingua
         return _UNTOLD
     category = words.categories[finding.category]
     named = [colour.name for colour in palette(subject) if colour.share >= _LEAST_SHARE][:_COLOURS]
-    colours = [words.colours[name] for name in named if words.applies("colour", finding.category)]
+    colours = [
+        words.attributes["colour"].values[name] for name in named if words.applies("colour", finding.category)
+    ]
     en, zh = " and ".join(colour.en for colour in colours), "和".join(colour.zh for colour in colours)
     if finding.product_type is None:
         return Bilingual(

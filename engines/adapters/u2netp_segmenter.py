@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from engines.declaration import Loading, engine
-from engines.protocols import RGB, Alpha, Segmenter
+from engines.protocols import RGB, Alpha, CatalogFacts, Segmenter
 
 _SIDE = 320
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -41,7 +41,7 @@ class U2NetpSegmenter:
     def warm_up(self) -> None:
         self.segment([np.zeros((8, 8, 3), np.uint8)])
 
-    def segment(self, pictures: Sequence[RGB]) -> list[Alpha]:
+    def segment(self, pictures: Sequence[RGB], facts: Sequence[CatalogFacts] = ()) -> list[Alpha]:
         # The graph has a fixed batch of one, and all cores are busy with one picture: a batch in one call,
         # the graph rewritten for it, took three times as long a picture.
         return [self._segment(picture) for picture in pictures]

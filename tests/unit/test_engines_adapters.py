@@ -14,7 +14,7 @@ from engines.adapters.template_captioner import _article
 from engines.cutouts import shows_subject
 from engines.devices import Device
 from engines.kit import Kit
-from engines.protocols import RGB, Bilingual, CatalogFacts, Subject, Tag
+from engines.protocols import RGB, Bilingual, Subject, Tag
 from engines.registry import Engines, load_adapters
 
 UNTOLD = Bilingual("A product photo.", "一张商品照片。")
@@ -69,9 +69,7 @@ RUNS: dict[str, Callable[[Any, Sequence[RGB]], list[Any]]] = {
     "efficientnet_lite2": lambda engine, pictures: engine.classify(pictures),
     "garment_head": lambda engine, pictures: engine.classify_garments([whole(one) for one in pictures]),
     "template": lambda engine, pictures: engine.caption([whole(one) for one in pictures]),
-    "imagenet_vocabulary": lambda engine, pictures: engine.tag(
-        [([whole(one)], CatalogFacts()) for one in pictures]
-    ),
+    "imagenet_vocabulary": lambda engine, pictures: engine.tag([[whole(one)] for one in pictures]),
 }
 
 
@@ -181,7 +179,7 @@ def test_the_article_follows_the_sound(phrase: str, article: str) -> None:
 
 
 def tags_of(engines: Engines, *products: list[Subject]) -> list[dict[tuple[str, str], Tag]]:
-    answers = engines.get("imagenet_vocabulary").tag([(product, CatalogFacts()) for product in products])
+    answers = engines.get("imagenet_vocabulary").tag(products)
     return [{(tag.attribute, tag.value): tag for tag in tags} for tags in answers]
 
 

@@ -16,7 +16,7 @@ from engines.adapters.garment_head_classifier import KINDS, weights_path
 from engines.devices import Device
 from engines.evidence import GARMENT_FLOOR, Finding, find, findings, refine
 from engines.kit import Kit
-from engines.protocols import RGB, CatalogFacts, GarmentClassifier, ImageEncoder, Label, Subject
+from engines.protocols import RGB, GarmentClassifier, ImageEncoder, Label, Subject
 from engines.registry import Engines
 from engines.training.garment_head import main, photographs
 from engines.training.measuring import calibration_error, macro_f1, per_kind, wilson
@@ -192,7 +192,7 @@ def test_an_unsure_head_changes_nothing() -> None:
 
 
 def test_the_tags_evidence_names_the_head(engines: Engines, garments: dict[str, Subject]) -> None:
-    (tags,) = engines.get("imagenet_vocabulary").tag([([garments["shirts/3_front"]], CatalogFacts())])
+    (tags,) = engines.get("imagenet_vocabulary").tag([[garments["shirts/3_front"]]])
     (tag,) = [tag for tag in tags if tag.attribute == "product_type"]
     assert tag.value == "t-shirt"
     assert tag.evidence.startswith("the garment head sees t-shirt 0.")

@@ -15,8 +15,15 @@ from engines.vocabulary import Term, Vocabulary, vocabulary
 
 TYPES = {"jeans": {"en": "jeans", "zh": "牛仔裤", "article": False, "classes": ["jeans"]}}
 SMALL: dict[str, Any] = {
-    "attributes": {"colour": {"en": "colour", "zh": "颜色", "not_for": []}},
-    "colours": {"black": {"en": "black", "zh": "黑色"}},
+    "attributes": {
+        "colour": {
+            "en": "colour",
+            "zh": "颜色",
+            "not_for": [],
+            "values": {"black": {"en": "black", "zh": "黑色"}},
+        },
+        "sleeves": {"en": "sleeves", "zh": "袖长", "only_for": ["jeans"]},
+    },
     "categories": {
         "clothing": {"en": "clothing", "zh": "服装", "classes": ["wool"], "types": TYPES},
         "bags": {
@@ -31,7 +38,7 @@ SMALL: dict[str, Any] = {
 def terms() -> Iterator[tuple[str, Term]]:
     words = vocabulary()
     yield from words.attributes.items()
-    yield from words.colours.items()
+    yield from words.attributes["colour"].values.items()
     yield from words.categories.items()
     for category in words.categories.values():
         yield from category.types.items()
@@ -46,7 +53,7 @@ def test_every_value_is_bilingual() -> None:
 
 def test_colour_and_category_words_are_told_apart_in_both_languages() -> None:
     words = vocabulary()
-    for group in (words.colours, words.categories):
+    for group in (words.attributes["colour"].values, words.categories):
         for language in ("en", "zh"):
             labels = [getattr(term, language) for term in group.values()]
             assert len(set(labels)) == len(labels)
@@ -83,8 +90,12 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("categories/bags/types/jeans", {"en": "x", "zh": "乙", "classes": ["y"]}, "product type used twice"),
         ("categories/bags/types/bag/en", "jeans", "English label of a product type used twice: jeans"),
         ("categories/bags/types/bag/zh", "牛仔裤", "Chinese label of a product type used twice"),
-        ("attributes/colour/not_for", ["plants"], "attribute colour is not for unknown categories: plants"),
-        ("colours/black/zh", "", "at least 1 character"),
+        (
+            "attributes/colour/not_for",
+            ["plants"],
+            "attribute colour names unknown categories or types: plants",
+        ),
+        ("attributes/colour/values/black/zh", "", "at least 1 character"),
         ("categories/bags/types/bag/classes", [], "needs classes or a garment"),
         ("categories/bags/colour", "red", "Extra inputs are not permitted"),
     ],
@@ -114,6 +125,23 @@ def test_finds_or_abstains() -> None:
 
 def test_the_mean_counts_a_missing_class_as_zero() -> None:
     assert mean([{"a": 0.8, "b": 0.2}, {"a": 0.4}]) == pytest.approx({"a": 0.6, "b": 0.1})
+
+
+def test_an_attribute_applies_to_the_categories_and_types_it_names() -> None:
+    words = Vocabulary.model_validate(SMALL)
+    assert words.applies("sleeves", "clothing", "jeans")
+    assert not words.applies("sleeves", "clothing")
+    assert not words.applies("sleeves", None)
+
+
+def test_the_values_of_every_attribute_are_found_by_its_name() -> None:
+    words = Vocabulary.model_validate(SMALL)
+    assert set(words.values("category")) == {"clothing", "bags"}
+    assert set(words.values("product_type")) == {"jeans", "bag"}
+    assert set(words.values("colour")) == {"black"}
+    assert words.category_of("bag") == "bags"
+    with pytest.raises(KeyError):
+        words.values("smell")
 
 
 def test_colour_means_nothing_for_plants_and_food() -> None:

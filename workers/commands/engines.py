@@ -113,7 +113,7 @@ def _print(here: Settings, kit: Kit) -> None:
             (
                 spec.name,
                 ", ".join(role for role, name in roles.items() if name == spec.name)
-                or f"({spec.capability})",
+                or f"({', '.join(spec.capabilities)})",
                 spec.revision,
                 spec.licence,
                 "template" if spec.template else "model",
