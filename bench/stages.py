@@ -11,6 +11,9 @@ from pathlib import Path
 from sqlalchemy import text
 
 from bench.ground import Ground, Row, canned, events, graph, store_blobs, stub_stages
+from engines.devices import Device
+from engines.kit import Kit
+from engines.registry import Engines
 from pipeline.outcomes import Lane
 from storage.assets import Assets
 from storage.database import open_database
@@ -112,7 +115,7 @@ def fill(ledger: Ledger, count: int) -> None:
                     "signature": ledger.graph.signature,
                     "stages": list(outcomes),
                     "outcomes": json.dumps(outcomes),
-                    "recipes": [ledger.graph.recipe_key(name) for name in outcomes],
+                    "recipes": [ledger.graph.recipes[name].key for name in outcomes],
                 },
             )
 
@@ -157,7 +160,7 @@ def main() -> None:
             assets=Assets("memory://"),
             fetcher=Fetcher(FetchPolicy()),
             downloads=Downloads(ledger.engine),
-            engine_of=lambda role: None,
+            engines=Engines(Kit(), Device("cpu", "float32", 1), registered={}),
         )
 
     app = make_worker_app(

@@ -1,13 +1,17 @@
-"""Which engine serves which role."""
+"""Which engines serve which products: roles, their default engines, and a deployment's routes over them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
-from engines.declaration import Registration
-from engines.registry import load_adapters
+from engines.declaration import EngineSpec, Registration
+from engines.models import Route
+from engines.registry import Engines
 from pipeline.errors import ConfigurationError
+from pipeline.keys import Recipe
+from pipeline.routing import Rule
 
 DEFAULTS: Mapping[str, str] = MappingProxyType(
     {
@@ -19,43 +23,87 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
 )
 
 
-class Selection:
-    """The engine of each role: the defaults with a deployment's choices on top, all checked at start.
+class Federation:
+    """The engines of each role: the defaults, a deployment's choices, and its routes, all checked at start.
 
-    Raises ConfigurationError for a role or an engine that does not exist, or an engine of another capability.
+    Raises ConfigurationError for a role or an engine that does not exist, an engine of another capability,
+    one whose model is not pinned, or one pinned to a revision that is not there.
     """
 
     def __init__(
-        self, choices: Mapping[str, str] | None = None, registered: Mapping[str, Registration] | None = None
+        self, engines: Engines, choices: Mapping[str, str] | None = None, routes: Sequence[Route] = ()
     ) -> None:
-        known = load_adapters() if registered is None else registered
+        self._engines = engines
         for role, name in (choices or {}).items():
-            if role not in DEFAULTS:
-                raise ConfigurationError(f"there is no engine role {role!r}; known roles: {_names(DEFAULTS)}")
-            fitting = [item.name for item in known.values() if _capability(role) in item.capabilities]
-            if name not in fitting:
-                raise ConfigurationError(
-                    f"there is no engine {name!r} for {role}; known engines: {_names(fitting)}"
-                )
-        self._engines = {**DEFAULTS, **(choices or {})}
+            self._spec(role, name)
+        self._chosen = {**DEFAULTS, **(choices or {})}
+        self._routes = tuple(routes)
+        for route in routes:
+            for name in (*route.engines, *([route.canary.engine] if route.canary else [])):
+                self._spec(route.role, name)
 
     def engine(self, role: str) -> str:
-        """The name of the engine that serves a role."""
-        try:
-            return self._engines[role]
-        except KeyError:
-            raise ConfigurationError(
-                f"there is no engine role {role!r}; known roles: {_names(DEFAULTS)}"
-            ) from None
+        """The engine that serves a role where no route says otherwise."""
+        _known(role)
+        return self._chosen[role].partition("@")[0]
 
     def roles(self) -> Mapping[str, str]:
         """Every role with its engine."""
-        return MappingProxyType(self._engines)
+        return MappingProxyType({role: self.engine(role) for role in self._chosen})
+
+    def rules(self, role: str, recipe: Recipe) -> tuple[Rule, ...]:
+        """How a stage of this role is computed, first match first, the last for all; ``recipe`` lacks its engine.
+
+        A canary is a rule of its own before its route's: a percentage of the same products.
+        """
+        rules: list[Rule] = []
+        for route in self._routes:
+            if route.role != role:
+                continue
+            if route.canary:
+                trial = self._rule(role, [route.canary.engine, *route.engines], recipe)
+                rules.append(_narrowed(trial, route, route.canary.percent))
+            rules.append(_narrowed(self._rule(role, route.engines, recipe), route))
+        return (*rules, self._rule(role, [self._chosen[role]], recipe))
+
+    def _rule(self, role: str, names: Sequence[str], recipe: Recipe) -> Rule:
+        specs = [self._spec(role, name) for name in dict.fromkeys(names)]
+        first, *others = [
+            Recipe(recipe.stage, recipe.version, spec.name, spec.revision, recipe.params) for spec in specs
+        ]
+        return Rule(first, tuple(others), reads=specs[0].reads)
+
+    def _spec(self, role: str, name: str) -> EngineSpec:
+        _known(role)
+        name, _, pinned = name.partition("@")
+        fitting = [item.name for item in self._engines.registered.values() if _serves(item, role)]
+        if name not in fitting:
+            raise ConfigurationError(
+                f"there is no engine {name!r} for {role}; known engines: {_names(fitting)}"
+            )
+        spec = self._engines.spec(name)
+        if spec.lacks:
+            raise ConfigurationError(spec.lacks)
+        if pinned and pinned != spec.revision:
+            raise ConfigurationError(
+                f"engine {name} for {role} is pinned to revision {pinned}, here is {spec.revision}: "
+                "install that release and model, or pin the new revision"
+            )
+        return spec
 
 
-def _capability(role: str) -> str:
+def _narrowed(rule: Rule, route: Route, below: int = 100) -> Rule:
+    return replace(rule, categories=route.categories, tiers=route.tiers, locales=route.locales, below=below)
+
+
+def _known(role: str) -> None:
+    if role not in DEFAULTS:
+        raise ConfigurationError(f"there is no engine role {role!r}; known roles: {_names(DEFAULTS)}")
+
+
+def _serves(item: Registration, role: str) -> bool:
     """``safety_gate`` is the role of a ``SafetyGate``."""
-    return "".join(word.capitalize() for word in role.split("_"))
+    return "".join(word.capitalize() for word in role.split("_")) in item.capabilities
 
 
 def _names(items: Iterable[str]) -> str:

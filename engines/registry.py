@@ -85,6 +85,11 @@ class Engines:
             self._specs[name] = spec(self._registration(name), self._registered, self._kit)
         return self._specs[name]
 
+    @property
+    def registered(self) -> Mapping[str, Registration]:
+        """Every engine by name, as it was declared."""
+        return self._registered
+
     def specs(self) -> tuple[EngineSpec, ...]:
         """Every engine by name; loads nothing."""
         return tuple(self.spec(name) for name in sorted(self._registered))

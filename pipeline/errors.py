@@ -4,6 +4,7 @@
 class               what the stage runner or the intake does
 ==================  =====================================================================
 Transient           retry with jittered backoff, up to the stage's attempts, then park
+EngineDown          the same, unless another engine is named as a fallback: it answers
 NotReady            snooze: try again later, costs no attempt
 RejectedInput       park at once: no retry can change the answer
 ContractError       quarantine the message: it breaks the event contract
@@ -22,6 +23,13 @@ class VitrineError(Exception):
 
 class Transient(VitrineError):
     """A failure that time may heal: a timeout, a refused connection, a full device."""
+
+
+class EngineDown(Transient):
+    """An engine that cannot answer now: its server is away, or what it may spend today is spent.
+
+    Where the federation names a fallback, that engine answers at once; else it is tried again later.
+    """
 
 
 class NotReady(VitrineError):

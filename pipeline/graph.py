@@ -12,6 +12,7 @@ from pipeline.events import ImageRef, Product
 from pipeline.keys import Recipe, fingerprint
 from pipeline.outcomes import Outcome, RunState
 from pipeline.retry import RetryPolicy
+from pipeline.routing import Rule, choose
 
 MIB = 1 << 20
 
@@ -72,10 +73,11 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """The run may start: it subscribes to the job of this fingerprint."""
+    """The run may start: it subscribes to the job of this fingerprint, made by this recipe."""
 
     stage: str
     target: str
+    recipe: Recipe
     fingerprint: bytes
     load_bytes: int
 
@@ -93,9 +95,17 @@ RunKey = tuple[str, str]
 
 
 class StageGraph:
-    """The stages in an order in which each comes after what it needs."""
+    """The stages in an order in which each comes after what it needs.
 
-    def __init__(self, specs: Iterable[StageSpec], recipes: Mapping[str, Recipe]) -> None:
+    ``rules`` name, for a stage, the recipes of some products, first match first; ``recipes`` those of all others.
+    """
+
+    def __init__(
+        self,
+        specs: Iterable[StageSpec],
+        recipes: Mapping[str, Recipe],
+        rules: Mapping[str, Sequence[Rule]] | None = None,
+    ) -> None:
         self._producer: dict[type[Outcome], str] = {}
         unordered = {spec.name: spec for spec in specs}
         for spec in unordered.values():
@@ -110,8 +120,16 @@ class StageGraph:
         for name in unordered:
             self._place(unordered, name, ())
         self._rank = {name: place for place, name in enumerate(self.stages)}
-        self.recipes = {name: recipes.get(name) or Recipe(name, s.version) for name, s in self.stages.items()}
-        self._recipe_keys = {name: recipe.key for name, recipe in self.recipes.items()}
+        self.rules = {
+            name: _complete(
+                (rules or {}).get(name, ()), Rule(recipes.get(name) or Recipe(name, spec.version))
+            )
+            for name, spec in self.stages.items()
+        }
+        self.recipes = {name: chain[-1].recipe for name, chain in self.rules.items()}
+        self._current = {
+            name: frozenset(rule.recipe.key for rule in chain) for name, chain in self.rules.items()
+        }
         self._upstream = {
             name: tuple((self._producer[c], c in spec.needs) for c in (*spec.needs, *spec.uses))
             for name, spec in self.stages.items()
@@ -132,7 +150,8 @@ class StageGraph:
     @property
     def signature(self) -> str:
         """Changes whenever any stage would compute anything differently."""
-        return fingerprint("graph", sorted(self._recipe_keys.items())).hex()[:16]
+        rules = {name: [rule.identity for rule in chain] for name, chain in self.rules.items()}
+        return fingerprint("graph", sorted(rules.items())).hex()[:16]
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -144,8 +163,25 @@ class StageGraph:
     def roots(self) -> tuple[str, ...]:
         return tuple(name for name, upstream in self._upstream.items() if not upstream)
 
-    def recipe_key(self, stage: str) -> str:
-        return self._recipe_keys[stage]
+    def rule(self, stage: str, product: Product) -> Rule:
+        """How ``stage`` is computed today for this product."""
+        return choose(self.rules[stage], product)
+
+    def rule_of(self, stage: str, recipe_key: str, product: Product) -> Rule:
+        """The rule by which a job of ``recipe_key`` is computed: the product's own, unless it moved on."""
+        own = self.rule(stage, product)
+        if own.recipe.key == recipe_key:
+            return own
+        return next(rule for rule in self.rules[stage] if rule.recipe.key == recipe_key)
+
+    def is_current(self, stage: str, recipe_key: str) -> bool:
+        """Whether some product's outcome of ``stage`` is computed so today."""
+        return recipe_key in self._current[stage]
+
+    @property
+    def routed(self) -> bool:
+        """Whether any stage is computed otherwise for some products than for others."""
+        return any(len(chain) > 1 for chain in self.rules.values())
 
     def upstream(self, stage: str) -> tuple[str, ...]:
         """The stages whose outcomes ``stage`` reads directly."""
@@ -227,12 +263,23 @@ class StageGraph:
             inputs.append(["plan", plan_id])
         if spec.reads is not None:
             inputs.append(["facts", spec.reads(product, images.get(target))])
-        return Attach(stage, target, fingerprint(self._recipe_keys[stage], inputs), load_bytes)
+        rule = self.rule(stage, product)
+        if rule.reads:
+            inputs.append(["engine reads", rule.facts(product)])
+        return Attach(stage, target, rule.recipe, fingerprint(rule.recipe.key, inputs), load_bytes)
 
     def _input_keys(self, upstream: str, target: str, images: Mapping[str, ImageRef]) -> Sequence[RunKey]:
         if self.stages[upstream].scope is Scope.PRODUCT:
             return [(upstream, "")]
         return [(upstream, target)] if target else [(upstream, image) for image in images]
+
+
+def _complete(rules: Sequence[Rule], default: Rule) -> tuple[Rule, ...]:
+    """The rules up to the first that takes every product; the default where none does."""
+    for place, rule in enumerate(rules):
+        if rule.takes_all:
+            return tuple(rules[: place + 1])
+    return (*rules, default)
 
 
 def _why_missing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,8 +11,26 @@ from sqlalchemy import Engine, text
 
 from pipeline.errors import RejectedInput
 from pipeline.graph import Scope, StageGraph
+from pipeline.routing import folded
+from storage.ledger.statements import records
 
-SELECTION = """
+# What each stage is computed by today, of a product `p`: alike for all, or by the first rule that takes it, as
+# pipeline/routing.py decides it.
+_ALIKE = "unnest(CAST(:stages AS text[]), CAST(:recipes AS text[])) AS s (stage, recipe)"
+_ROUTED = """(
+    SELECT DISTINCT ON (u.stage) u.stage, u.recipe
+    FROM json_to_recordset(CAST(:rules AS json)) AS u (place int, stage text, recipe text, categories text[],
+        tiers text[], locales text[], below int)
+    WHERE (cardinality(u.categories) = 0 OR EXISTS (SELECT FROM unnest(u.categories) AS c (beginning)
+            WHERE starts_with(lower(p.facts->>'category' COLLATE "C"), c.beginning)))
+      AND (cardinality(u.tiers) = 0 OR p.facts->>'tier' = ANY(u.tiers))
+      AND (cardinality(u.locales) = 0 OR EXISTS (SELECT FROM unnest(u.locales) AS l (beginning)
+            WHERE starts_with(lower(p.facts->>'locale' COLLATE "C"), l.beginning)))
+      AND mod(get_byte(sha256(convert_to(p.product_id, 'UTF8')), 0) * 256
+            + get_byte(sha256(convert_to(p.product_id, 'UTF8')), 1), 100) < u.below
+    ORDER BY u.stage, u.place) AS s"""
+
+_SELECTION = """
 p.live
 AND (CAST(:products AS text[]) IS NULL OR p.product_id = ANY(:products))
 AND (CAST(:source AS text) IS NULL OR p.source = :source)
@@ -26,27 +45,26 @@ AND (CAST(:engine AS text) IS NULL OR EXISTS (
     SELECT FROM runs r JOIN jobs j ON j.id = r.job_id WHERE r.plan_id = p.plan_id
       AND split_part(j.engine, '@', 1) = :engine))
 AND (NOT :stale_only OR EXISTS (
-    SELECT FROM unnest(CAST(:stages AS text[]), CAST(:recipes AS text[])) AS s (stage, recipe)
+    SELECT FROM {today}
     WHERE s.stage = ANY(:wanted) AND NOT EXISTS (
         SELECT FROM runs r JOIN jobs j ON j.id = r.job_id
         WHERE r.plan_id = p.plan_id AND r.stage = s.stage AND j.recipe = s.recipe AND j.state = 'done')))
 """
-_COUNT = text(f"SELECT count(*) FROM products p WHERE {SELECTION}")
+_COUNT = "SELECT count(*) FROM products p WHERE {selection}"
 # An upper bound: an input that comes out as before saves everything behind it.
-_QUOTE = text(f"""
+_QUOTE = """
 WITH selected AS (
-    SELECT p.id, p.plan_id, p.facts, NOT :force AND p.signature = :signature AS unchanged
-    FROM products p WHERE {SELECTION}
+    SELECT p.id, p.product_id, p.plan_id, p.facts, NOT :force AND p.signature = :signature AS unchanged
+    FROM products p WHERE {selection}
 ), stages AS (
-    SELECT * FROM unnest(CAST(:stages AS text[]), CAST(:recipes AS text[]), CAST(:image_scope AS boolean[]))
-        AS s (stage, recipe, image_scope)
+    SELECT * FROM unnest(CAST(:stages AS text[]), CAST(:image_scope AS boolean[])) AS s (stage, image_scope)
 ), lineage AS (
     SELECT * FROM unnest(CAST(:line_stage AS text[]), CAST(:line_ancestor AS text[])) AS l (stage, ancestor)
 ), known AS (
-    SELECT s.id, r.stage, r.target, s.unchanged,
-           (j.id IS NOT NULL AND (j.state <> 'done' OR j.recipe IS DISTINCT FROM st.recipe))
+    SELECT p.id, r.stage, r.target, p.unchanged,
+           (j.id IS NOT NULL AND (j.state <> 'done' OR j.recipe IS DISTINCT FROM s.recipe))
            OR (:force AND (cardinality(CAST(:wanted AS text[])) = 0 OR r.stage = ANY(:wanted))) AS stale
-    FROM selected s JOIN runs r ON r.plan_id = s.plan_id JOIN stages st ON st.stage = r.stage
+    FROM selected p CROSS JOIN LATERAL {today} JOIN runs r ON r.plan_id = p.plan_id AND r.stage = s.stage
     LEFT JOIN jobs j ON j.id = r.job_id
 ), moved AS (
     SELECT DISTINCT k.id, l.stage FROM known k JOIN lineage l ON l.ancestor = k.stage
@@ -68,7 +86,7 @@ LEFT JOIN (
            count(*) FILTER (WHERE mv.id IS NULL) AS reuse
     FROM known k LEFT JOIN moved mv ON mv.id = k.id AND mv.stage = k.stage GROUP BY 1
 ) c ON c.stage = st.stage
-""")
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +166,10 @@ def quote(engine: Engine, graph: StageGraph, request: Request) -> Quote:
         "line_ancestor": [ancestor for _, ancestor in lineage],
     }
     with engine.connect() as connection:
-        products = connection.execute(_COUNT, values_of(graph, request)).scalar_one()
-        rows = {row.stage: row for row in connection.execute(_QUOTE, values)}
+        count = text(_COUNT.format(selection=selection(graph)))
+        products = connection.execute(count, values_of(graph, request)).scalar_one()
+        asked = text(_QUOTE.format(selection=selection(graph), today=_today(graph)))
+        rows = {row.stage: row for row in connection.execute(asked, values)}
     return Quote(
         products,
         tuple(
@@ -165,15 +185,43 @@ def quote(engine: Engine, graph: StageGraph, request: Request) -> Quote:
     )
 
 
+def selection(graph: StageGraph) -> str:
+    """The SQL condition on a product ``p`` to be part of a request; ``values_of`` are its parameters."""
+    return _SELECTION.format(today=_today(graph))
+
+
+def _today(graph: StageGraph) -> str:
+    return _ROUTED if graph.routed else _ALIKE
+
+
 def values_of(graph: StageGraph, request: Request) -> dict[str, Any]:
-    """The parameters of ``SELECTION``. Raises RejectedInput for a stage that does not exist."""
+    """The parameters of ``selection``. Raises RejectedInput for a stage that does not exist."""
     unknown = sorted(set(request.stages) - set(graph.stages))
     if unknown:
         known = ", ".join(graph.stages)
         raise RejectedInput("unknown-stage", f"there is no stage {unknown[0]!r}; known stages: {known}")
+    today = (
+        {"rules": records(_rules(graph))}
+        if graph.routed
+        else {"recipes": [recipe.key for recipe in graph.recipes.values()]}
+    )
     return request.selection.values() | {
         "stages": list(graph.stages),
-        "recipes": [graph.recipe_key(name) for name in graph.stages],
+        **today,
         "wanted": list(request.stages),
         "stale_only": bool(request.stages) and not request.force,
     }
+
+
+def _rules(graph: StageGraph) -> Iterator[dict[str, Any]]:
+    for stage, rules in graph.rules.items():
+        for place, rule in enumerate(rules):
+            yield {
+                "place": place,
+                "stage": stage,
+                "recipe": rule.recipe.key,
+                "categories": [folded(one) for one in rule.categories],
+                "tiers": list(rule.tiers),
+                "locales": [folded(one) for one in rule.locales],
+                "below": rule.below,
+            }

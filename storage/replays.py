@@ -15,7 +15,7 @@ from pipeline.outcomes import Lane
 from storage.database import transact
 from storage.ledger.advance import advance
 from storage.ledger.passes import Purpose, again, lock_products, make_plans
-from storage.quotes import SELECTION, Quote, Request, quote, values_of
+from storage.quotes import Quote, Request, quote, selection, values_of
 
 _UNCHANGED_AT_ONCE = 20_000
 _PLANS_AT_ONCE = 200
@@ -24,9 +24,7 @@ _CREATE = text("""
 INSERT INTO replays (selection, stages, force, review, rate, "window")
 VALUES (CAST(:selection AS jsonb), :wanted, :force, :review, :rate, :window) RETURNING id
 """)
-PLAN_ITEMS = (
-    f"INSERT INTO replay_items (replay_id, product_id) SELECT :replay, p.id FROM products p WHERE {SELECTION}"
-)
+_ITEMS_OF = "INSERT INTO replay_items (replay_id, product_id) SELECT :replay, p.id FROM products p WHERE "
 _RUNNING = text("SELECT id FROM replays WHERE state = 'running' ORDER BY id")
 _ACTIVE = text("""
 SELECT id, stages, force, review, rate, "window", created_at,
@@ -97,7 +95,8 @@ class Replays:
                     "window": request.window,
                 },
             ).scalar_one()
-            connection.execute(text(PLAN_ITEMS), values_of(self._graph, request) | {"replay": replay})
+            chosen = text(_ITEMS_OF + selection(self._graph))
+            connection.execute(chosen, values_of(self._graph, request) | {"replay": replay})
         return replay
 
     def advance(self) -> int:

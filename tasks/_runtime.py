@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from engines.protocols import RGB, Alpha
+from engines.protocols import RGB, Alpha, CatalogFacts
+from engines.registry import Engines
+from pipeline.errors import ConfigurationError
+from pipeline.events import Product
+from pipeline.keys import Recipe
 from pipeline.outcomes import Blob
 from storage.assets import Assets
 from storage.downloads import Downloads
@@ -19,6 +23,7 @@ from storage.ledger import Ledger
 from storage.pictures import decode
 
 _CACHE_BYTES = 128 << 20
+_NO_RECIPE = Recipe("", 0)
 
 
 @dataclass(slots=True)
@@ -29,16 +34,33 @@ class Runtime:
     assets: Assets
     fetcher: Fetcher
     downloads: Downloads
-    engine_of: Callable[[str], Any]
+    engines: Engines
+    recipe: Recipe = _NO_RECIPE
     _pixels: PixelCache = field(default_factory=lambda: PixelCache(_CACHE_BYTES))
 
-    def engine(self, role: str) -> Any:
-        """The engine that serves a role, loaded. It implements the role's protocol."""
-        return self.engine_of(role)
+    def serving(self, recipe: Recipe) -> Runtime:
+        """The same reach for a batch of one recipe: what its fingerprints say is what computes it."""
+        return replace(self, recipe=recipe)
 
-    def params(self, stage: str) -> Mapping[str, Any]:
-        """A stage's parameters: those that its fingerprints were made with."""
-        return self.ledger.graph.recipes[stage].params
+    def engine(self, role: str) -> Any:
+        """The engine that serves the stage's role in this batch, loaded. It implements the role's protocol."""
+        if role != self.ledger.graph.stages[self.recipe.stage].role:
+            raise ConfigurationError(
+                f"stage {self.recipe.stage} asks for the engine of role {role!r}, which it does not declare: "
+                "its fingerprints would not know of it"
+            )
+        return self.engines.get(self.recipe.engine)
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The stage's parameters: those that its fingerprints were made with."""
+        return self.recipe.params
+
+    def facts(self, product: Product) -> CatalogFacts:
+        """What the batch's engine may know of the merchant's words: the fields it declares that it reads, the
+        others empty. Its fingerprints follow these alone."""
+        reads = set(self.engines.spec(self.recipe.engine).reads)
+        return CatalogFacts(**product.model_dump(include=reads))
 
     def store(self, contents: Sequence[tuple[bytes, str]]) -> list[Blob]:
         """Store bytes with their media types; the blobs are safe from any sweep until the stage settles."""

@@ -13,6 +13,7 @@ import pkgutil
 import random
 import socket
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +28,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from pipeline.crash import crash_point
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, EngineDown
 from pipeline.graph import Scope, StageSpec
+from pipeline.keys import Recipe
 from pipeline.outcomes import Lane, Outcome
 from storage.ledger import Batch, Claimed, Ledger, Result, Settled
 from tasks._batch import Item, Lease, StageFunction, compute
@@ -54,6 +56,11 @@ _propagator = TraceContextTextMapPropagator()
 # machine hands its first results on instead of collecting a whole burst.
 _BATCH_S = {Lane.LIVE: 2.0, Lane.BACKFILL: 1.0}
 _SETTLE_PATIENCE_S = 60.0
+_DOWN_S = 30.0
+"""How long an engine that is down is not asked again by a process that has another to ask."""
+
+
+_NOBODY = EngineDown("no engine was asked yet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +177,7 @@ class StageRunner:
         self._ledger: Ledger = runtime.ledger
         self._window = window
         self._seconds: dict[str, float] = {}
+        self._down: dict[str, float] = {}
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
         self._producers = {s.produces: n for n, s in self._ledger.graph.stages.items()}
 
@@ -210,18 +218,48 @@ class StageRunner:
     def _compute(self, stage: Stage, spec: StageSpec, claimed: Sequence[Claimed]) -> list[Result]:
         started = time.perf_counter()
         items = [Item(item, self._producers) for item in claimed]
-        outcomes = compute(stage.compute, items, self._runtime)
+        outcomes, fallbacks = self._answers(stage, spec, items)
         seconds = (time.perf_counter() - started) / len(items)
         previous = self._seconds.get(spec.name, seconds)
         self._seconds[spec.name] = 0.7 * previous + 0.3 * seconds
         results = []
-        for item, outcome in zip(claimed, outcomes, strict=True):
+        for item, outcome, fallback in zip(claimed, outcomes, fallbacks, strict=True):
             if isinstance(outcome, BaseException):
                 decision = spec.retry.decide(outcome, item.attempt, random.random())  # noqa: S311 -- jitter
                 results.append(Result(item.job_id, item.token, decision=decision, seconds=seconds))
             else:
-                results.append(Result(item.job_id, item.token, outcome, seconds=seconds))
+                results.append(Result(item.job_id, item.token, outcome, seconds=seconds, fallback=fallback))
         return results
+
+    def _answers(
+        self, stage: Stage, spec: StageSpec, items: Sequence[Item]
+    ) -> tuple[list[Outcome | BaseException], list[Recipe | None]]:
+        """The outcomes, or errors in their places, and by which fallback where one answered.
+
+        An engine that is down costs a batch one timeout, and those after it none: for a while it is passed over.
+        """
+        graph = self._ledger.graph
+        chains = [graph.rule_of(spec.name, item.claimed.recipe, item.product) for item in items]
+        outcomes: list[Outcome | BaseException] = [_NOBODY] * len(items)
+        answered: list[Recipe | None] = [None] * len(items)
+        for place in range(1 + max(len(rule.fallbacks) for rule in chains)):
+            groups: defaultdict[str, list[int]] = defaultdict(list)
+            for n, rule in enumerate(chains):
+                if isinstance(outcomes[n], EngineDown) and place <= len(rule.fallbacks):
+                    groups[rule.chain[place].key].append(n)
+            for members in groups.values():
+                rule = chains[members[0]]
+                recipe = rule.chain[place]
+                last = all(place == len(chains[n].fallbacks) for n in members)
+                if not last and time.monotonic() < self._down.get(recipe.engine, 0.0):
+                    continue
+                told = compute(stage.compute, [items[n] for n in members], self._runtime.serving(recipe))
+                for n, outcome in zip(members, told, strict=True):
+                    outcomes[n] = outcome
+                    answered[n] = recipe if place else None
+                if any(isinstance(outcome, EngineDown) for outcome in told):
+                    self._down[recipe.engine] = time.monotonic() + _DOWN_S
+        return outcomes, answered
 
     def _settle(self, results: Sequence[Result]) -> Settled:
         """Settle, patiently: a database that restarts must not cost finished work."""

@@ -61,7 +61,8 @@ def cutout(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
     segmenter: Segmenter = run.engine("segmenter")
     pictures = [run.pixels(item.one(Photo).image) for item in items]
     outcomes: list[Outcome | VitrineError] = []
-    for picture, alpha in zip(pictures, segmenter.segment(pictures), strict=True):
+    facts = [run.facts(item.product) for item in items]
+    for picture, alpha in zip(pictures, segmenter.segment(pictures, facts), strict=True):
         try:
             outcomes.append(_cut(picture, alpha, run))
         except RejectedInput as error:
@@ -70,7 +71,7 @@ def cutout(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
 
 
 def _cut(picture: RGB, alpha: Alpha, run: Runtime) -> CutOut:
-    params = run.params("cutout")
+    params = run.params
     solid = alpha >= _SOLID
     coverage = float(solid.mean())
     if coverage < params["least_coverage"]:

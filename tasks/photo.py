@@ -57,7 +57,7 @@ def photo(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
 
 
 def _photo(item: Item, run: Runtime) -> Photo:
-    params = run.params("photo")
+    params = run.params
     data, remember = _bytes(item, run)
     picture = decode(data, max_pixels=params["max_pixels"], long_edge=params["long_edge"])
     media_type = "image/jpeg" if picture.alpha is None else "image/png"

@@ -46,7 +46,7 @@ def screen(items: Sequence[Item], run: Runtime) -> list[Outcome]:
     gate: SafetyGate = run.engine("safety_gate")
     photos = [item.one(Photo) for item in items]
     scores = gate.unsafe([run.pixels(photo.image) for photo in photos])
-    unsafe_from = run.params("screen")["unsafe_from"]
+    unsafe_from = run.params["unsafe_from"]
     return [
         Screened(
             unsafe=round(score, 4),

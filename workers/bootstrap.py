@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from engines.devices import Device
-from engines.federation import Selection
+from engines.federation import Federation
 from engines.kit import Kit
-from engines.registry import Engines
+from engines.models import read_deployment
+from engines.registry import Engines, load_adapters, with_models
 from pipeline.errors import ConfigurationError
 from pipeline.graph import StageGraph
 from pipeline.keys import Recipe
@@ -24,11 +25,22 @@ def build_kit(settings: Settings) -> Kit:
     return Kit(settings.cache) if settings.cache else Kit()
 
 
+def build_engines(settings: Settings, device: Device | None = None) -> Engines:
+    """The engines that this release and this deployment's file of models know; loads none of them."""
+    registered = with_models(load_adapters(), read_deployment(settings.models).models)
+    device = device or Device("cpu", "float32", 1)
+    return Engines(build_kit(settings), device, settings.engine_memory_mb, registered)
+
+
+def build_federation(settings: Settings, engines: Engines) -> Federation:
+    """Which of the engines serve which products."""
+    return Federation(engines, settings.engines, read_deployment(settings.models).routes)
+
+
 def build_graph(settings: Settings) -> StageGraph:
     """The stage graph with today's recipes. Loads no model: the planner runs where there is no torch."""
     stages = load_stages()
-    engines = Engines(build_kit(settings), Device("cpu", "float32", 1))
-    selection = Selection(settings.engines)
+    federation = build_federation(settings, build_engines(settings))
     unknown = sorted(set(settings.params) - set(stages))
     if unknown:
         raise ConfigurationError(
@@ -43,15 +55,13 @@ def build_graph(settings: Settings) -> StageGraph:
             raise ConfigurationError(
                 f"VITRINE_PARAMS: stage {name} has no parameter {extra[0]!r}; known: {known}"
             )
-        engine = engines.spec(selection.engine(stage.spec.role)) if stage.spec.role else None
-        recipes[name] = Recipe(
-            name,
-            stage.spec.version,
-            engine.name if engine else "",
-            engine.revision if engine else "",
-            params,
-        )
-    return StageGraph([stage.spec for stage in stages.values()], recipes)
+        recipes[name] = Recipe(name, stage.spec.version, params=params)
+    rules = {
+        name: federation.rules(stage.spec.role, recipes[name])
+        for name, stage in stages.items()
+        if stage.spec.role
+    }
+    return StageGraph([stage.spec for stage in stages.values()], recipes, rules)
 
 
 def build_ledger(settings: Settings, application: str) -> Ledger:
@@ -62,8 +72,6 @@ def build_ledger(settings: Settings, application: str) -> Ledger:
 def build_runtime(settings: Settings, threads: int | None = None) -> Runtime:
     """What the stages of this process may reach. Call it in the process that computes, after any fork."""
     ledger = build_ledger(settings, "vitrine worker")
-    engines = Engines(build_kit(settings), Device.choose(threads), settings.engine_memory_mb)
-    selection = Selection(settings.engines)
     policy = FetchPolicy(
         file_roots=settings.file_roots,
         allow_networks=settings.allow_networks,
@@ -74,5 +82,5 @@ def build_runtime(settings: Settings, threads: int | None = None) -> Runtime:
         assets=Assets(settings.assets_url),
         fetcher=Fetcher(policy),
         downloads=Downloads(ledger.engine),
-        engine_of=lambda role: engines.get(selection.engine(role)),
+        engines=build_engines(settings, Device.choose(threads)),
     )

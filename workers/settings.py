@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     engines: dict[str, str] = Field(
         default_factory=dict, description='role to engine, {"captioner": "template"}'
     )
+    models: Path | None = Field(
+        default=None, description="TOML file of the deployment's models and of which products they serve"
+    )
     params: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description='stage to parameters, {"screen": {"unsafe_from": 0.8}}'
     )

@@ -42,9 +42,9 @@ WITH RECURSIVE sources (source) AS (
     WHERE j.state = 'ready' AND j.dispatched_at IS NULL FOR UPDATE OF j SKIP LOCKED
 ), admitted AS (
     UPDATE jobs SET dispatched_at = now() FROM locked WHERE jobs.id = locked.id
-    RETURNING jobs.id, jobs.stage, jobs.suspect, locked.place, locked.source
+    RETURNING jobs.id, jobs.stage, jobs.recipe, jobs.suspect, locked.place, locked.source
 )
-SELECT a.id, a.stage, a.suspect, (
+SELECT a.id, a.stage, a.recipe, a.suspect, (
     SELECT p.product_id FROM runs r JOIN products p ON p.id = r.product_id WHERE r.job_id = a.id LIMIT 1
 ) AS product FROM admitted a ORDER BY a.place, a.source
 """)
@@ -94,16 +94,19 @@ def _admit_lane(connection: Connection, graph: StageGraph, queue: str, lane: Lan
         for row in rows
         if row.stage not in graph.stages
     ]
-    return alone + batches_of(graph, [(row.id, row.stage, int(lane), row.product or "?") for row in known])
+    return alone + batches_of(
+        graph, [(row.id, row.stage, int(lane), row.recipe, row.product or "?") for row in known]
+    )
 
 
-def batches_of(graph: StageGraph, jobs: Iterable[tuple[int, str, int, str]]) -> list[Batch]:
-    """Messages of jobs (id, stage, lane, product id): one stage and lane each, no longer than its batch."""
-    groups: defaultdict[tuple[str, int], list[tuple[int, str]]] = defaultdict(list)
-    for job, stage, lane, product in jobs:
-        groups[stage, lane].append((job, product))
+def batches_of(graph: StageGraph, jobs: Iterable[tuple[int, str, int, str, str]]) -> list[Batch]:
+    """Messages of jobs (id, stage, lane, recipe, product id): one stage, lane and recipe each, no longer than
+    the stage's batch."""
+    groups: defaultdict[tuple[str, int, str], list[tuple[int, str]]] = defaultdict(list)
+    for job, stage, lane, recipe, product in jobs:
+        groups[stage, lane, recipe].append((job, product))
     batches = []
-    for (stage, lane), members in groups.items():
+    for (stage, lane, _), members in groups.items():
         spec = graph.stages[stage]
         for start in range(0, len(members), spec.batch):
             part = members[start : start + spec.batch]

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from pipeline.graph import Attach, RunView, Skip, StageGraph
+from pipeline.keys import Recipe
 from pipeline.outcomes import JobState, Lane, RunState
 from storage.ledger.close import close_plans
 from storage.ledger.plans import Plan, load_plans
@@ -38,13 +39,15 @@ RETURNING id, fingerprint, dispatched_at IS NOT NULL AS announced
 """)
 # Locked until the subscription is committed, so that a completion either sees it or is seen by it.
 _KNOWN_JOBS = sql("""
-SELECT id, fingerprint, stage, state, lane, outcome_digest, blocks, outcome_bytes, reason, finished_at
+SELECT id, fingerprint, stage, recipe, state, lane, outcome_digest, blocks, outcome_bytes, reason, finished_at
 FROM jobs WHERE fingerprint = ANY(:fingerprints) ORDER BY id FOR UPDATE
 """)
 _AGAIN = sql("""
 UPDATE jobs SET state = 'ready', attempts = 0, deaths = 0, suspect = false, not_before = now(),
-    dispatched_at = NULL, reason = NULL, error = NULL, trace = NULL, lane = u.lane, lease_token = NULL
-FROM unnest(CAST(:ids AS bigint[]), CAST(:lanes AS smallint[])) AS u (id, lane) WHERE jobs.id = u.id
+    dispatched_at = NULL, reason = NULL, error = NULL, trace = NULL, lane = u.lane, lease_token = NULL,
+    recipe = u.recipe, engine = u.engine
+FROM json_to_recordset(CAST(:rows AS json)) AS u (id bigint, lane smallint, recipe text, engine text)
+WHERE jobs.id = u.id
 """)
 _HASTEN = sql("""
 UPDATE jobs SET lane = u.lane, dispatched_at = NULL
@@ -68,8 +71,8 @@ class News:
     """What has to be told after the commit: jobs to announce now, and queues with more to admit."""
 
     queues: set[str] = field(default_factory=set)
-    announced: list[tuple[int, str, int, str]] = field(default_factory=list)
-    """Job id, stage, lane and product id of jobs that took a free place in their queue's window."""
+    announced: list[tuple[int, str, int, str, str]] = field(default_factory=list)
+    """Job id, stage, lane, recipe and product id of jobs that took a free place in their queue's window."""
 
 
 def advance(
@@ -127,46 +130,60 @@ def _subscribe(
     if not wanted:
         return []
     fresh, known = _jobs_of(connection, graph, wanted, window)
-    again: dict[int, int] = {}
+    again: dict[int, tuple[int, Recipe]] = {}
     hasten: dict[int, int] = {}
     reused: list[int] = []
     for plan, attach in wanted:
         view = plan.runs[attach.stage, attach.target]
         run_id = plan.run_ids[attach.stage, attach.target]
         view.state = RunState.READY
-        plan.recipes[attach.stage, attach.target] = graph.recipe_key(attach.stage)
+        plan.recipes[attach.stage, attach.target] = attach.recipe.key
         if attach.fingerprint in fresh:
             job_id, announced = fresh[attach.fingerprint]
             if announced:
                 fresh[attach.fingerprint] = (job_id, False)
-                news.announced.append((job_id, attach.stage, plan.lane, plan.product.product_id))
+                product = plan.product.product_id
+                news.announced.append((job_id, attach.stage, plan.lane, attach.recipe.key, product))
             else:
                 news.queues.add(graph.stages[attach.stage].queue)
         else:
             job = known[attach.fingerprint]
             job_id = job.id
-            _join(plan, view, job, again, hasten, root=attach.stage in graph.roots)
+            _join(plan, view, job, attach.recipe, again, hasten, root=attach.stage in graph.roots)
             if view.state is RunState.REUSED:
                 reused.append(run_id)
             elif view.state is RunState.READY:
                 news.queues.add(graph.stages[attach.stage].queue)
         changes.append(_change(run_id, view, job_id))
-    for statement, jobs in ((_AGAIN, again), (_HASTEN, hasten)):
-        if jobs:
-            connection.exec_driver_sql(statement, {"ids": list(jobs), "lanes": list(jobs.values())})
+    if again:
+        rows = (
+            {"id": job, "lane": lane, "recipe": recipe.key, "engine": recipe.label}
+            for job, (lane, recipe) in again.items()
+        )
+        connection.exec_driver_sql(_AGAIN, {"rows": records(rows)})
+    if hasten:
+        connection.exec_driver_sql(_HASTEN, {"ids": list(hasten), "lanes": list(hasten.values())})
     return reused
 
 
 def _join(
-    plan: Plan, view: RunView, job: Any, again: dict[int, int], hasten: dict[int, int], *, root: bool
+    plan: Plan,
+    view: RunView,
+    job: Any,
+    recipe: Recipe,
+    again: dict[int, tuple[int, Recipe]],
+    hasten: dict[int, int],
+    *,
+    root: bool,
 ) -> None:
     """Decide what an existing job means for this run."""
     if job.id in again:
-        again[job.id] = min(plan.lane, again[job.id])
+        again[job.id] = (min(plan.lane, again[job.id][0]), recipe)
         return
     if job.state == JobState.DONE:
-        if plan.forces(job.stage, job.finished_at):
-            again[job.id] = plan.lane
+        # Of another recipe: a fallback answered, and the engine that should have may be there again.
+        if job.recipe != recipe.key or plan.forces(job.stage, job.finished_at):
+            again[job.id] = (plan.lane, recipe)
             return
         view.state = RunState.REUSED
         view.digest = bytes(job.outcome_digest)
@@ -174,7 +191,7 @@ def _join(
         view.load_bytes = job.outcome_bytes
     elif job.state == JobState.PARKED:
         if plan.retries(job.reason, root=root):
-            again[job.id] = plan.lane
+            again[job.id] = (plan.lane, recipe)
             return
         view.state, view.reason = RunState.PARKED, job.reason or "parked"
     elif job.lane > plan.lane:
@@ -214,8 +231,8 @@ def _insert_jobs(
                 {
                     "fingerprint": attach.fingerprint.hex(),
                     "stage": attach.stage,
-                    "recipe": graph.recipe_key(attach.stage),
-                    "engine": graph.recipes[attach.stage].label,
+                    "recipe": attach.recipe.key,
+                    "engine": attach.recipe.label,
                     "queue": graph.stages[attach.stage].queue,
                     "lane": plan.lane,
                     "source": plan.source,

@@ -19,12 +19,12 @@ from storage.ledger.statements import sql
 from storage.ledger.withdraw import drop_orphans
 
 _ASKED = sql("""
-SELECT id, suspect, load_bytes FROM jobs
+SELECT id, suspect, load_bytes, recipe FROM jobs
 WHERE id = ANY(:ids) AND stage = :stage AND state = 'ready' AND not_before <= now()
 ORDER BY turn, id FOR UPDATE SKIP LOCKED
 """)
 _TOP_UP = sql("""
-SELECT id, suspect, load_bytes FROM jobs
+SELECT id, suspect, load_bytes, recipe FROM jobs
 WHERE stage = :stage AND lane = :lane AND recipe = :recipe AND state = 'ready' AND NOT suspect
   AND not_before <= now() AND NOT (id = ANY(:ids))
 ORDER BY turn, id LIMIT :room FOR UPDATE SKIP LOCKED
@@ -78,6 +78,7 @@ class Claimed:
     job_id: int
     token: int
     attempt: int
+    recipe: str
     lane: Lane
     run_id: int
     plan_id: int
@@ -118,12 +119,11 @@ def claim(
     limit: int,
     worker: str,
 ) -> Taken:
-    """Lease those of ``ids`` that may start, topped up with other ready work of the same recipe.
+    """Lease those of ``ids`` that may start, topped up with other ready work: all of one recipe.
 
     A job whose process died before is only ever claimed alone.
     """
-    recipe = graph.recipe_key(spec.name)
-    chosen = _choose(connection, spec, ids, recipe, lane, limit)
+    chosen = _choose(connection, spec, ids, graph.recipes[spec.name].key, lane, limit)
     rows: Sequence[Any] = []
     if chosen:
         values = {"ids": chosen, "lease_s": spec.lease_s, "worker": worker}
@@ -131,20 +131,24 @@ def claim(
     taken = {row.id for row in rows}
     missed = [job for job in ids if job not in taken]
     put_back = bool(missed) and connection.exec_driver_sql(_PUT_BACK, {"ids": missed}).rowcount > 0
-    stale = [row.id for row in rows if row.recipe != recipe]
-    claimed, unreadable = _with_inputs(connection, graph, spec, [row for row in rows if row.recipe == recipe])
+    stale = [row.id for row in rows if not graph.is_current(spec.name, row.recipe)]
+    fresh = [row for row in rows if graph.is_current(spec.name, row.recipe)]
+    claimed, unreadable = _with_inputs(connection, graph, spec, fresh)
     held = {*stale, *(item.job_id for item in claimed), *(job for job, _, _ in unreadable)}
     _release_abandoned(connection, taken - held)
     return Taken(claimed, stale, put_back, unreadable)
 
 
 def _choose(
-    connection: Connection, spec: StageSpec, ids: Sequence[int], recipe: str, lane: Lane, limit: int
+    connection: Connection, spec: StageSpec, ids: Sequence[int], default: str, lane: Lane, limit: int
 ) -> list[int]:
-    """Lock what was asked for and can start, then as much more as fits; never a suspect beside others."""
+    """Lock what was asked for and can start, then as much more as fits: of one recipe, so that one engine
+    serves the batch (the ``default`` one where nothing asked for is left), and never a suspect beside others."""
     found = list(connection.exec_driver_sql(_ASKED, {"ids": list(ids), "stage": spec.name}))
     if len(ids) > 1:
         found = [row for row in found if not row.suspect]
+    recipe = found[0].recipe if found else default
+    found = [row for row in found if row.recipe == recipe]
     room = limit - len(found)
     if room > 0 and not any(row.suspect for row in found):
         values = {"stage": spec.name, "lane": int(lane), "recipe": recipe, "ids": list(ids), "room": room}
@@ -230,6 +234,7 @@ def _with_inputs(
                 job_id=row.id,
                 token=row.lease_token,
                 attempt=row.attempts,
+                recipe=row.recipe,
                 lane=Lane(row.lane),
                 run_id=sub.run_id,
                 plan_id=sub.plan_id,

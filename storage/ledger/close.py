@@ -53,7 +53,7 @@ def _is_current(graph: StageGraph, plan: Plan) -> bool:
     """Whether every stage of this release took part, each as it computes today."""
     if set(graph.runs_of(plan.product)) != plan.runs.keys():
         return False
-    return all(plan.recipes.get(key) == graph.recipe_key(key[0]) for key in plan.runs)
+    return all(plan.recipes.get(key) == graph.rule(key[0], plan.product).recipe.key for key in plan.runs)
 
 
 def close_plans(connection: Connection, graph: StageGraph, plans: Mapping[int, Plan]) -> None:

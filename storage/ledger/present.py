@@ -49,10 +49,11 @@ WHERE p.product_id = u.product_id
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An outcome with the fingerprint, in hex, of the job that made it."""
+    """An outcome with the fingerprint, in hex, of the job that made it, and the engine that answered."""
 
     outcome: Outcome
     fingerprint: str
+    engine: str
 
 
 def present(
@@ -73,14 +74,14 @@ def present(
             if told is None:
                 unread.append(run)
             else:
-                fields[plan.id] |= _fields(graph, plan, stage, target, told, graph.recipes[stage].label)
+                fields[plan.id] |= _fields(graph, plan, stage, target, told)
     _remove_blocked(connection, graph, plans, runs)
     if unread:
         for row in connection.exec_driver_sql(_OUTCOMES, {"runs": unread}).all():
             outcome = graph.stages[row.stage].produces.model_validate(row.outcome)
-            told = Told(outcome, row.fingerprint)
             plan = plans[row.plan_id]
-            fields[plan.id] |= _fields(graph, plan, row.stage, row.target, told, row.engine)
+            told = Told(outcome, row.fingerprint, row.engine)
+            fields[plan.id] |= _fields(graph, plan, row.stage, row.target, told)
     for statement, review in ((_SERVE, False), (_PROPOSE, True)):
         chosen = [plans[plan_id] for plan_id in fields if plans[plan_id].review is review]
         if chosen:
@@ -122,9 +123,7 @@ def _remove_blocked(
         connection.exec_driver_sql(_REMOVE, {"rows": records(rows)})
 
 
-def _fields(
-    graph: StageGraph, plan: Plan, stage: str, target: str, told: Told, engine: str
-) -> dict[str, dict[str, Any]]:
+def _fields(graph: StageGraph, plan: Plan, stage: str, target: str, told: Told) -> dict[str, dict[str, Any]]:
     """What a stage says of an outcome, each field under its name and, for a photo's, the photo's id."""
     presents = graph.stages[stage].presents
     assert presents is not None
@@ -133,7 +132,7 @@ def _fields(
             "value": value,
             "target": target,
             "stage": stage,
-            "engine": engine,
+            "engine": told.engine,
             "revision": plan.revision,
             "generation": plan.generation,
             "fingerprint": told.fingerprint,

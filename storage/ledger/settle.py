@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from pipeline.graph import StageGraph
-from pipeline.keys import digest
+from pipeline.keys import Recipe, digest
 from pipeline.outcomes import Outcome
 from pipeline.retry import Decision, Park, Snooze
 from storage.ledger.advance import News, advance
@@ -21,7 +21,7 @@ from storage.ledger.withdraw import drop_orphans
 _LOCK = sql("""
 SELECT jobs.id, jobs.lease_token = u.token AND jobs.state = 'running' AS ours,
        jobs.lease_token = u.token AND jobs.state IN ('done', 'parked') AS told,
-       jobs.outcome IS NOT NULL AS computed_before, encode(jobs.fingerprint, 'hex') AS fingerprint,
+       jobs.outcome IS NOT NULL AS computed_before, encode(jobs.fingerprint, 'hex') AS fingerprint, jobs.engine,
        EXISTS (SELECT FROM runs r WHERE r.job_id = jobs.id AND r.state = 'ready'
                AND r.product_id = ANY(:products)) AS wanted
 FROM jobs JOIN unnest(CAST(:ids AS bigint[]), CAST(:tokens AS bigint[])) AS u (id, token) USING (id)
@@ -31,9 +31,10 @@ _DONE = sql("""
 WITH done AS (
     UPDATE jobs SET state = 'done', outcome = u.outcome, outcome_digest = decode(u.digest, 'hex'),
         outcome_bytes = u.bytes, blocks = u.blocks, seconds = u.seconds, finished_at = now(), lease_until = NULL,
-        reason = NULL, error = NULL, trace = NULL
-    FROM json_to_recordset(CAST(:rows AS json))
-        AS u (id bigint, outcome jsonb, digest text, bytes bigint, blocks text, seconds float)
+        reason = NULL, error = NULL, trace = NULL, recipe = COALESCE(u.recipe, jobs.recipe),
+        engine = COALESCE(u.engine, jobs.engine)
+    FROM json_to_recordset(CAST(:rows AS json)) AS u (id bigint, outcome jsonb, digest text, bytes bigint,
+        blocks text, seconds float, recipe text, engine text)
     WHERE jobs.id = u.id
 )
 INSERT INTO asset_uses (job_id, digest)
@@ -78,13 +79,18 @@ LIMIT :limit
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one claimed job ended: an outcome, or a decision about its failure."""
+    """How one claimed job ended: an outcome, or a decision about its failure.
+
+    ``fallback`` is the recipe that answered in the place of the job's own: the job is then known as that
+    recipe's, so that a replay finds it and its own engine is asked again.
+    """
 
     job_id: int
     token: int
     outcome: Outcome | None = None
     decision: Decision | None = None
     seconds: float = 0.0
+    fallback: Recipe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +114,15 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result],
     told: set[int] = set()
     unwanted: list[int] = []
     before: list[int] = []
-    names: dict[int, str] = {}
+    names: dict[int, tuple[str, str]] = {}
     tokens = [by_id[job].token for job in sorted(by_id)]
     for row in connection.exec_driver_sql(
         _LOCK, {"ids": sorted(by_id), "tokens": tokens, "products": products}
     ).all():
         if row.ours:
             ours.append(row.id)
-            names[row.id] = row.fingerprint
+            fallback = by_id[row.id].fallback
+            names[row.id] = (row.fingerprint, fallback.label if fallback else row.engine)
             if not row.wanted:
                 unwanted.append(row.id)
             if row.computed_before and by_id[row.id].outcome is not None:
@@ -140,7 +147,7 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result],
         for row in connection.exec_driver_sql(_SETTLE, {"jobs": terminal, "products": products}).all():
             if row.locked:
                 outcome = by_id[row.job_id].outcome
-                runs[row.id] = Told(outcome, names[row.job_id]) if outcome is not None else None
+                runs[row.id] = Told(outcome, *names[row.job_id]) if outcome is not None else None
             else:
                 stragglers.append(row.product_id)
     news = advance(connection, graph, products, runs, window=window) if runs else News()
@@ -187,6 +194,8 @@ def _write_outcomes(connection: Connection, done: Sequence[Result]) -> None:
                     "bytes": outcome.load_bytes(),
                     "blocks": outcome.blocks(),
                     "seconds": result.seconds,
+                    "recipe": result.fallback.key if result.fallback else None,
+                    "engine": result.fallback.label if result.fallback else None,
                 }
                 for (result, outcome), dump in zip(values, dumps, strict=True)
             ),

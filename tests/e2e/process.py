@@ -13,6 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+from engines.devices import Device
+from engines.kit import Kit
+from engines.registry import Engines
 from pipeline.errors import RejectedInput, VitrineError
 from pipeline.graph import StageGraph
 from pipeline.outcomes import Outcome
@@ -81,7 +84,7 @@ def _runtime(database: str) -> Runtime:
         assets=Assets("memory://"),
         fetcher=Fetcher(FetchPolicy()),
         downloads=Downloads(ledger.engine),
-        engine_of=lambda role: None,
+        engines=Engines(Kit(), Device("cpu", "float32", 1), registered={}),
     )
 
 

@@ -16,7 +16,6 @@ import pytest
 
 from engines.declaration import Engine, Loading, Registration, engine
 from engines.devices import Device
-from engines.federation import DEFAULTS, Selection
 from engines.kit import Artifact, Kit, manifest
 from engines.protocols import RGB, Alpha, Captioner, CatalogFacts, Segmenter
 from engines.registry import Engines, load_adapters
@@ -234,29 +233,3 @@ def test_specs_are_known_without_any_heavy_library() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def test_every_role_is_served_by_an_engine_of_its_capability() -> None:
-    selection = Selection()
-    registered = load_adapters()
-    for role in DEFAULTS:
-        served_by = registered[selection.engine(role)]
-        assert role.replace("_", "") in {name.lower() for name in served_by.capabilities}
-
-
-def test_a_deployment_chooses_an_engine_for_a_role() -> None:
-    registered = {**load_adapters(), "whole": register("whole")}
-    selection = Selection({"segmenter": "whole"}, registered)
-    assert selection.engine("segmenter") == "whole"
-    assert selection.roles() == {**DEFAULTS, "segmenter": "whole"}
-
-
-def test_wrong_choices_are_refused_with_the_right_ones() -> None:
-    with pytest.raises(ConfigurationError, match="no engine 'sam' for segmenter; known engines: u2netp"):
-        Selection({"segmenter": "sam"})
-    with pytest.raises(ConfigurationError, match="no engine 'template' for segmenter"):
-        Selection({"segmenter": "template"})
-    with pytest.raises(ConfigurationError, match="no engine role 'cutter'; known roles: captioner"):
-        Selection({"cutter": "u2netp"})
-    with pytest.raises(ConfigurationError, match="no engine role 'cutter'"):
-        Selection().engine("cutter")

@@ -9,11 +9,8 @@ from dataclasses import asdict
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
 
-from engines.devices import Device
-from engines.federation import Selection
 from engines.kit import Artifact, Kit, Step
-from engines.registry import Engines
-from workers.bootstrap import build_kit
+from workers.bootstrap import build_engines, build_federation, build_kit
 from workers.commands.terminal import cell, console, print_json, rows, table
 from workers.settings import Settings, settings
 
@@ -85,7 +82,8 @@ def fetch_artifacts(kit: Kit, wanted: Sequence[Artifact]) -> None:
 
 
 def _described(here: Settings, kit: Kit) -> dict[str, object]:
-    roles = Selection(here.engines).roles()
+    known = build_engines(here)
+    roles = build_federation(here, known).roles()
     return {
         "engines": [
             asdict(spec)
@@ -93,7 +91,7 @@ def _described(here: Settings, kit: Kit) -> dict[str, object]:
                 "roles": [role for role, name in roles.items() if name == spec.name],
                 "fetched": all(kit.fetched(name) for name in spec.artifacts),
             }
-            for spec in Engines(kit, Device("cpu", "float32", 1)).specs()
+            for spec in known.specs()
         ],
         "kit": [
             artifact.model_dump(mode="json") | {"fetched": kit.fetched(artifact.name)}
@@ -104,8 +102,9 @@ def _described(here: Settings, kit: Kit) -> dict[str, object]:
 
 def _print(here: Settings, kit: Kit) -> None:
     out = console()
-    roles = Selection(here.engines).roles()
-    specs = Engines(kit, Device("cpu", "float32", 1)).specs()
+    known = build_engines(here)
+    roles = build_federation(here, known).roles()
+    specs = known.specs()
     listed = table("engine", "serves", "revision", "licence", "kind", "fetched", title="Engines")
     rows(
         listed,
