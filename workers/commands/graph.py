@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
 from pipeline.graph import StageGraph, StageSpec
@@ -73,6 +75,17 @@ def _described(made: StageGraph, name: str) -> dict[str, object]:
         "engine": recipe.engine,
         "revision": recipe.revision,
         "params": dict(recipe.params),
+        "routes": [
+            {
+                "engines": [answering.label for answering in rule.chain],
+                "categories": list(rule.categories),
+                "tiers": list(rule.tiers),
+                "locales": list(rule.locales),
+                "percent": rule.below,
+            }
+            for rule in made.rules[name]
+            if len(made.rules[name]) > 1
+        ],
     }
 
 
@@ -87,7 +100,28 @@ def _print(made: StageGraph) -> None:
         needs = [*_needs(made, spec), *(f"({other})" for other in _uses(made, spec))]
         engine, revision = described["engine"], described["revision"]
         lines.append(("  " * depth[name] + name, spec.scope, ", ".join(needs), spec.queue, engine, revision))
-    console().print(rows(shown, lines))
+    out = console()
+    out.print(rows(shown, lines))
+    if made.routed:
+        out.print()
+        out.print(rows(table(*_ROUTES, right=("share",), title="Routes, first match first"), _routes(made)))
+
+
+_ROUTES = ("stage", "category", "tier", "locale", "share", "engine", "while it is down")
+
+
+def _routes(made: StageGraph) -> Iterator[tuple[object, ...]]:
+    for name, rules in made.rules.items():
+        for rule in rules if len(rules) > 1 else ():
+            yield (
+                name,
+                ", ".join(rule.categories) or "any",
+                ", ".join(rule.tiers) or "any",
+                ", ".join(rule.locales) or "any",
+                f"{rule.below}%",
+                rule.recipe.label,
+                ", ".join(recipe.engine for recipe in rule.fallbacks) or "wait",
+            )
 
 
 def _needs(made: StageGraph, spec: StageSpec) -> list[str]:
