@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from demo.evidence import Mark, Told, marks, numbered
 
 _WORKED = frozenset({"done", "running"})
 
@@ -21,6 +23,8 @@ class Shot:
     caption: Mapping[str, str] | None
     caption_engine: str
     template: bool
+    marks: tuple[Mark, ...]
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,11 @@ class Card:
     price: str
     verdict: str
     shots: tuple[Shot, ...]
-    tags: tuple[Mapping[str, Any], ...]
+    tags: tuple[Told, ...]
+    keywords: tuple[Mapping[str, str], ...]
+    points: tuple[Mapping[str, Any], ...]
+    points_template: bool
+    flags: tuple[Mapping[str, Any], ...]
     bars: tuple[Bar, ...]
     span_s: float
 
@@ -64,6 +72,16 @@ class Card:
     def group(self) -> str:
         """The first part of the category, to filter by."""
         return self.category.partition("/")[0].strip()
+
+    @property
+    def subject(self) -> tuple[Told, ...]:
+        """What it is: the tags that need no reason."""
+        return tuple(told for told in self.tags if not told.tag["reason"])
+
+    @property
+    def mood(self) -> tuple[Told, ...]:
+        """How it feels and where it fits: the tags that say why."""
+        return tuple(told for told in self.tags if told.tag["reason"])
 
     @property
     def troubles(self) -> tuple[tuple[str, str], ...]:
@@ -79,7 +97,9 @@ class Card:
         """Everything that a search may find the product by, in lower case."""
         words = [self.title, self.product_id, self.category, self.brand]
         words += [shot.caption[language] for shot in self.shots if shot.caption for language in ("en", "zh")]
-        words += [str(tag[language]) for tag in self.tags for language in ("en", "zh")]
+        words += [str(told.tag[language]) for told in self.tags for language in ("en", "zh")]
+        words += [str(word[language]) for word in self.keywords for language in ("en", "zh")]
+        words += [text for shot in self.shots for text in shot.texts]
         return " ".join(words).lower()
 
 
@@ -91,7 +111,9 @@ def card(
     ``document`` is as ``Presentations`` gives it, ``history`` as ``Timeline.show`` does.
     """
     photos = {image["id"]: image for image in document["images"]}
-    shots = tuple(_shot(image, document["provenance"], is_template) for image in document["images"])
+    tags = numbered(document.get("tags") or ())
+    provenance = document["provenance"]
+    shots = tuple(_shot(image, provenance, tags, is_template) for image in document["images"])
     bars, span_s = _bars(history, {id_: str(image["role"]) for id_, image in photos.items()})
     price = document.get("price")
     return Card(
@@ -105,24 +127,35 @@ def card(
         price=f"{price['amount']} {price['currency']}" if price else "",
         verdict=next((e["verdict"] for e in history["events"] if e["verdict"]), None) or "open",
         shots=shots,
-        tags=tuple(document.get("tags") or ()),
+        tags=tags,
+        keywords=tuple(document.get("keywords") or ()),
+        points=tuple(document.get("selling_points") or ()),
+        points_template=is_template(provenance.get("selling_points", {}).get("engine", "")),
+        flags=tuple(document.get("flags") or ()),
         bars=bars,
         span_s=span_s,
     )
 
 
 def _shot(
-    image: Mapping[str, Any], provenance: Mapping[str, Any], is_template: Callable[[str], bool]
+    image: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    tags: Sequence[Told],
+    is_template: Callable[[str], bool],
 ) -> Shot:
+    texts = image.get("texts") or ()
+    photo = image.get("photo")
     engine = provenance.get(f"caption/{image['id']}", {}).get("engine", "")
     return Shot(
         id=image["id"],
         role=image["role"],
-        photo=image.get("photo"),
+        photo=photo,
         cutout=image.get("cutout"),
         caption=image.get("caption"),
         caption_engine=engine,
         template=is_template(engine),
+        marks=marks(tags, photo, texts) if photo else (),
+        texts=tuple(str(line["text"]) for line in texts),
     )
 
 

@@ -22,3 +22,16 @@ document.getElementById("reset").addEventListener("click", () => {
   controls[0].focus();
 });
 filter();
+const evidence = document.getElementById("evidence");
+evidence.addEventListener("change", () => document.body.classList.toggle("plain", !evidence.checked));
+// Pointing at a tag lights its region alone.
+for (const row of document.querySelectorAll(".tags [data-mark]")) {
+  const card = row.closest(".card");
+  const marks = [...card.querySelectorAll(`.mark[data-mark="${row.dataset.mark}"]`)];
+  const light = (on) => () => {
+    card.classList.toggle("lit", on);
+    for (const mark of marks) mark.classList.toggle("on", on);
+  };
+  row.addEventListener("mouseenter", light(true));
+  row.addEventListener("mouseleave", light(false));
+}

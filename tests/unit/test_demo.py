@@ -212,7 +212,7 @@ def test_a_shared_photo_counts_as_reused(database: Engine) -> None:
 
 
 def _document(**changes: Any) -> dict[str, Any]:
-    blob = {"digest": _DIGEST, "media_type": "image/webp", "size": 9}
+    blob = {"digest": _DIGEST, "media_type": "image/webp", "size": 9, "width": 400, "height": 200}
     return {
         "source": "shop",
         "product_id": "p1",
@@ -230,17 +230,27 @@ def _document(**changes: Any) -> dict[str, Any]:
                 "caption": {"en": "A red chair.", "zh": "一把红色的椅子。"},
             }
         ],
-        "tags": [
-            {
-                "attribute": "colour",
-                "en": "red",
-                "zh": "红色",
-                "confidence": 0.75,
-                "evidence": "75% of the pixels",
-            }
-        ],
+        "tags": [_tag("colour", _seen("75% of the pixels", outline=((0.1, 0.5), (0.9, 0.5), (0.5, 1.0))))],
         "provenance": {"caption/a": {"engine": "template@1"}},
         **changes,
+    }
+
+
+def _seen(words: str, witness: str = "photo", **more: Any) -> dict[str, Any]:
+    photo = _DIGEST if witness == "photo" else None
+    return {"witness": witness, "words": words, "photo": photo, "box": None, "outline": (), **more}
+
+
+def _tag(attribute: str, *evidence: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "attribute": attribute,
+        "name": {"en": attribute, "zh": "属性"},
+        "en": "red",
+        "zh": "红色",
+        "confidence": 0.75,
+        "evidence": list(evidence),
+        "reason": None,
+        **more,
     }
 
 
@@ -315,9 +325,18 @@ class _Reader(HTMLParser):
 def test_hostile_texts_stay_texts() -> None:
     hostile = "</bdi><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='alert(3)' \u202eevil"
     caption = {"en": hostile, "zh": hostile}
-    tag = {"attribute": hostile, "en": hostile, "zh": hostile, "confidence": 0.5, "evidence": hostile}
-    document = _document(title=hostile, brand=hostile, category=hostile, locale=hostile, tags=[tag])
-    document["images"][0] |= {"caption": caption, "role": hostile}
+    tags = [
+        _tag(hostile, _seen(hostile, box=(0, 0, 1, 1)), name=caption, en=hostile, zh=hostile),
+        _tag("style", _seen(hostile, "attributes"), reason=caption, en=hostile, zh=hostile),
+    ]
+    point = {**caption, "rests_on": [{"attribute": hostile, "value": hostile}]}
+    flag = {"name": caption, "catalog": caption, "seen": caption, "attribute": hostile}
+    document = _document(
+        title=hostile, brand=hostile, category=hostile, locale=hostile, tags=tags, keywords=[caption],
+        selling_points=[point], flags=[flag],
+    )  # fmt: skip
+    line = {"text": hostile, "confidence": 1.0, "box": (0, 0, 0.5, 0.1)}
+    document["images"][0] |= {"caption": caption, "role": hostile, "texts": [line]}
     parked = _run("cutout", "parked", reason="bad", error=hostile)
     left_out = (LeftOut(hostile, hostile),)
     page = _Reader(_html(_card(document, _history(parked)), left_out=left_out))
@@ -329,6 +348,33 @@ def test_hostile_texts_stay_texts() -> None:
     # The marks that turn the reading direction are kept inside the text they belong to.
     assert hostile in page.texts
     assert "evil" not in page.other
+
+
+def test_what_was_seen_is_drawn_where_it_was_seen() -> None:
+    tags = [
+        _tag("category", _seen("bag", box=(0.25, 0.5, 0.75, 1.0))),
+        _tag("product_type", _seen("bag", box=(0.25, 0.5, 0.75, 1.0))),
+        _tag("colour", _seen("red", outline=((0.5, 0.0), (1.0, 0.5), (0.0, 0.5)))),
+        _tag("material", _seen("in the title", "catalog")),
+    ]
+    document = _document(tags=tags)
+    document["images"][0]["texts"] = [{"text": "ACME", "confidence": 0.9, "box": (0.0, 0.0, 0.1, 0.05)}]
+    made = _card(document, _history(_run("tag")))
+    assert [told.number for told in made.tags] == [1, 1, 2, 0], "tags of one region share its number"
+    (shot,) = made.shots
+    assert [(mark.number, mark.points) for mark in shot.marks] == [
+        (1, "100,100 300,100 300,200 100,200"),
+        (2, "200,0 400,100 0,100"),
+        (0, "0,0 40,0 40,10 0,10"),
+    ]
+    assert made.tags[3].evidence == "the merchant says: in the title"
+    assert "acme" in made.text
+
+
+def test_evidence_of_another_photo_is_not_drawn_on_this_one() -> None:
+    tags = [_tag("colour", _seen("red", photo="f" * 64, box=(0, 0, 1, 1)))]
+    made = _card(_document(tags=tags), _history(_run("tag")))
+    assert made.shots[0].marks == ()
 
 
 def test_a_template_caption_is_marked_and_a_models_is_not() -> None:
