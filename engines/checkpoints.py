@@ -64,7 +64,7 @@ def _read(loading: Loading, kind: Any, folder: Path, **options: Any) -> Any:
     from safetensors import SafetensorError
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     name = loading.registration.name
     try:
         read = kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **options)

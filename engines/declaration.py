@@ -123,12 +123,14 @@ class Loading:
         return model
 
     def engine(self, name: str) -> Any:
-        """A declared engine that this one builds on, loaded."""
-        if name not in self.registration.needs:
+        """A declared engine that this one builds on, loaded; or the model that a deployment put in its place."""
+        model = self.registration.model
+        chosen = model.needs.get(name, name) if model else name
+        if chosen not in self.registration.needs:
             raise ConfigurationError(
                 f"engine {self.registration.name} does not declare that it needs {name!r}"
             )
-        return self._get(name)
+        return self._get(chosen)
 
 
 REGISTERED: dict[str, Registration] = {}

@@ -25,7 +25,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -60,7 +60,8 @@ class Folder(BaseModel):
 class Model(BaseModel):
     """One model: a commit of a hub's repository, a folder on disk, or a server.
 
-    ``options`` shape its answers, ``connection`` only says how it is reached; the adapter checks both.
+    ``needs`` names, for an engine that builds on others, the models to take instead of those of the engines'
+    own names. ``options`` shape its answers, ``connection`` only says how it is reached; the adapter checks both.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +71,7 @@ class Model(BaseModel):
     revision: str = Field(default="", pattern=r"^$|^[0-9a-f]{40}$")
     folder: Folder | None = None
     lora: Folder | None = None
+    needs: dict[str, str] = Field(default_factory=dict)
     memory_mb: int | None = Field(default=None, gt=0)
     licence: str = ""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -114,7 +116,13 @@ class Model(BaseModel):
 
         try:
             return Path(
-                snapshot_download(self.repo, revision=self.revision, cache_dir=cache, local_files_only=True)
+                snapshot_download(
+                    self.repo,
+                    revision=self.revision,
+                    cache_dir=cache,
+                    allow_patterns=list(PATTERNS),
+                    local_files_only=True,
+                )
             )
         except LocalEntryNotFoundError as error:
             raise ConfigurationError(
@@ -179,6 +187,23 @@ def read_deployment(path: Path | None) -> Deployment:
     return deployment.model_copy(
         update={"models": {name: _anchored(model, beside) for name, model in deployment.models.items()}}
     )
+
+
+_Options = TypeVar("_Options", bound=BaseModel)
+
+
+def checked_options(kind: type[_Options], given: Mapping[str, Any], name: str) -> _Options:
+    """A model's options or connection as its adapter's own type.
+
+    Raises ConfigurationError naming the model and the option.
+    """
+    try:
+        return kind.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(kind.model_fields)
+        raise ConfigurationError(f"model {name}: option {where}: {first['msg']} (options: {known})") from None
 
 
 def listing_digest(folder: Path) -> str:

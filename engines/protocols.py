@@ -239,6 +239,18 @@ class ObjectDetector(Protocol):
 
 
 @runtime_checkable
+class PhraseDetector(Protocol):
+    """Finds in a picture what a phrase names."""
+
+    def locate(self, pictures: Sequence[RGB], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        """Where each picture shows any of its own phrases, best first; nothing where none is surely there.
+
+        A detection's name is the phrase that it answers.
+        """
+        ...
+
+
+@runtime_checkable
 class Tagger(Protocol):
     """Reads attributes off one or more photos of a product."""
 

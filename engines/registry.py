@@ -53,10 +53,29 @@ def with_models(
             base,
             name=name,
             model=model,
+            needs=tuple(_replacement(name, need, model, registered, models) for need in base.needs),
             memory_mb=model.memory_mb or base.memory_mb,
             licence=model.licence or base.licence,
         )
     return known
+
+
+def _replacement(
+    name: str,
+    need: str,
+    model: Model,
+    registered: Mapping[str, Registration],
+    models: Mapping[str, Model],
+) -> str:
+    """What serves as ``need`` for a model: the engine of that name, or another model of the same engine."""
+    unknown = sorted(set(model.needs) - set(registered))
+    chosen = model.needs.get(need, need)
+    if unknown or (chosen != need and (chosen not in models or models[chosen].engine != need)):
+        raise ConfigurationError(
+            f"model {name!r}: needs names {unknown[0] if unknown else chosen!r}: write needs = "
+            f'{{ {need} = "MODEL" }} with a model of this file whose engine is {need}'
+        )
+    return chosen
 
 
 class Engines:
@@ -181,14 +200,16 @@ def spec(registration: Registration, registered: Mapping[str, Registration], kit
         memory_mb=registration.memory_mb,
         template=registration.template,
         remote=registration.remote,
-        lacks=_lacks(registration),
+        lacks=_lacks(registration, registered),
         doc=inspect.getdoc(registration.adapter) or "",
     )
 
 
-def _lacks(registration: Registration) -> str:
-    wanting = registration.model is None and (registration.hub or registration.remote)
-    return unpinned(registration) if wanting else ""
+def _lacks(registration: Registration, registered: Mapping[str, Registration]) -> str:
+    if registration.model is None and (registration.hub or registration.remote):
+        return unpinned(registration)
+    needed = (_lacks(_lookup(name, registered), registered) for name in registration.needs)
+    return next((lack for lack in needed if lack), "")
 
 
 def _lookup(name: str, registered: Mapping[str, Registration]) -> Registration:

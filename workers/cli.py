@@ -45,6 +45,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "Know": {
         "graph": ("graph", "Print the stages and what each needs."),
         "engines": ("engines", "List the engines and the model kit, and fetch the kit."),
+        "models": ("models", "Pin, fetch and list the checkpoints that engines load."),
         "schema": ("schema", "Print the contract of events or outcomes as JSON."),
     },
 }

@@ -89,7 +89,7 @@ def _described(here: Settings, kit: Kit) -> dict[str, object]:
             asdict(spec)
             | {
                 "roles": [role for role, name in roles.items() if name == spec.name],
-                "fetched": all(kit.fetched(name) for name in spec.artifacts),
+                "fetched": not spec.lacks and all(kit.fetched(name) for name in spec.artifacts),
             }
             for spec in known.specs()
         ],
@@ -116,7 +116,9 @@ def _print(here: Settings, kit: Kit) -> None:
                 spec.revision,
                 spec.licence,
                 "template" if spec.template else "model",
-                _fetched(all(kit.fetched(name) for name in spec.artifacts)),
+                cell("not pinned", "dim")
+                if spec.lacks
+                else _fetched(all(kit.fetched(name) for name in spec.artifacts)),
             )
             for spec in specs
         ),
