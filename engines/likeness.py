@@ -107,10 +107,11 @@ def told(words: Vocabulary, reading: Reading, likenesses: Likenesses) -> list[To
         ):
             continue
         heard = reading.probabilities(likenesses[attribute])
+        several = (
+            [] if reading.exclusive else _likely(attribute, values, heard, words.attributes[attribute].many)
+        )
         best = _best(reading, attribute, values, heard)
-        if best is not None:
-            found.append(best)
-            found += _others(reading, words.attributes[attribute].many, best, values, heard)
+        found += several or ([best] if best else [])
     return found
 
 
@@ -134,14 +135,10 @@ def _best(
     )
 
 
-def _others(
-    reading: Reading, many: int, best: Told, values: Sequence[str], heard: npt.NDArray[np.float64]
-) -> list[Told]:
-    """Further values of an attribute that may have many, each more probable than not by itself."""
-    if reading.exclusive:
+def _likely(attribute: str, values: Sequence[str], heard: npt.NDArray[np.float64], many: int) -> list[Told]:
+    """The values of an attribute that may have many, each more probable than not by itself; best first."""
+    if many == 1:
         return []
     mean = heard.mean(axis=0)
-    order = [int(at) for at in np.argsort(-mean, kind="stable")[1:many] if mean[at] > 0.5]
-    return [
-        Told(best.attribute, values[at], float(mean[at]), int(heard[:, at].argmax()), "", 0.0) for at in order
-    ]
+    order = [int(at) for at in np.argsort(-mean, kind="stable")[:many] if mean[at] > 0.5]
+    return [Told(attribute, values[at], float(mean[at]), int(heard[:, at].argmax()), "", 0.0) for at in order]

@@ -41,7 +41,6 @@ def _hub(repo: str, revision: str) -> Iterator[None]:
     """The hub's errors in this project's words."""
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
@@ -62,8 +61,15 @@ def _hub(repo: str, revision: str) -> Iterator[None]:
         ) from error
     except HFValidationError as error:
         raise ConfigurationError(f"{repo!r} is not the name of a repository: write owner/name") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (_http_error(), LocalEntryNotFoundError, OSError) as error:
         raise Transient(
             f"the hub does not answer for {repo} ({type(error).__name__}): try again, set HF_ENDPOINT to a "
             "mirror, or pin a checkpoint on disk with --folder"
         ) from error
+
+
+def _http_error() -> type[Exception]:
+    """The root of the errors of the HTTP client that the hub's client uses, which has changed before."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")

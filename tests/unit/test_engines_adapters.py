@@ -74,7 +74,8 @@ RUNS: dict[str, Callable[[Any, Sequence[RGB]], list[Any]]] = {
 
 
 def test_every_engine_is_under_contract() -> None:
-    assert set(RUNS) == set(load_adapters())
+    """Those that load a checkpoint or ask a server are held to it in test_engines_hub.py and beside it."""
+    assert set(RUNS) == {name for name, item in load_adapters().items() if not (item.hub or item.remote)}
 
 
 @pytest.mark.parametrize("name", RUNS)
