@@ -52,6 +52,11 @@ class BlipCaptioner:
             raise ConfigurationError(
                 f"engine {loading.registration.name} loads BLIP and BLIP-2, its checkpoint is of {kind}: pin another"
             )
+        if kind == "blip-2" and not self._model.config.use_decoder_only_language_model:
+            raise ConfigurationError(
+                f"engine {loading.registration.name} loads BLIP-2 over OPT, its checkpoint is over "
+                f"{self._model.config.text_config.model_type}: pin another"
+            )
         self._images = load_image_processor(loading)
         self._tokenizer = load_processor(loading, AutoTokenizer)
         self._words = vocabulary()

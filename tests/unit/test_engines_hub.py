@@ -220,6 +220,20 @@ def test_nothing_is_cut_out_of_a_near_white_packshot(loaded: Engines) -> None:
     assert full.max() > 0
 
 
+def test_a_photo_that_shows_nothing_costs_no_model(loaded: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter, asked = loaded.get("grounded_sam"), []
+    locate = segmenter._detector.locate
+
+    def counted(seen: Sequence[RGB], wanted: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        asked.append(len(seen))
+        found: list[list[Detection]] = locate(seen, wanted)
+        return found
+
+    monkeypatch.setattr(segmenter._detector, "locate", counted)
+    segmenter.segment([near_white(), pictures()[0], near_white(4)])
+    assert asked == [1]
+
+
 def test_a_model_may_take_the_place_of_a_needed_engine(models: dict[str, Model]) -> None:
     # The other detector believes nothing: with it nothing is cut out.
     other = pinned(models["grounding_dino"].folder.path, engine="grounding_dino")  # type: ignore[union-attr]

@@ -17,6 +17,7 @@ from huggingface_hub import constants
 
 from engines.kit import Kit
 from engines.models import listing_digest, read_deployment
+from pipeline.errors import ConfigurationError
 from tests import checkpoints
 from tests.unit.test_cli import vitrine
 from workers.cli import run
@@ -202,6 +203,15 @@ def test_a_folder_is_pinned_as_it_is_and_the_rest_of_the_file_stays(
     assert model.folder is not None
     assert model.folder.sha256 == listing_digest(clip)
     assert model.options == {"temperature": 1.5}
+
+    # Changed on purpose: pinned anew, it stays the folder that it was.
+    (beside / "config.json").write_text((beside / "config.json").read_text() + "\n")
+    with pytest.raises(ConfigurationError, match="has changed since it was pinned"):
+        read_deployment(file).models["clip-ours"].checkpoint(tmp_path)
+    assert command("pin", "clip-ours").code == 0
+    anew = read_deployment(file).models["clip-ours"]
+    assert anew.checkpoint(tmp_path) == beside
+    assert anew.repo == ""
 
 
 def test_an_adapter_is_pinned_on_top_of_what_is_pinned(

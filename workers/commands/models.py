@@ -49,12 +49,12 @@ def models() -> None:
 def pin(name: str, engine: str, repo: str, revision: str, folder: Path | None, lora: Path | None) -> None:
     """Write down exactly which checkpoint a model is: a commit, or the SHA-256 of a folder's files.
 
-    What else the file says of the model stays.
+    What else the file says of the model stays. Without options what is pinned is pinned anew as it is now.
 
     \b
     Example:
       vitrine models pin blip2
-      vitrine models pin blip2 --repo Salesforce/blip2-flan-t5-xl --revision main
+      vitrine models pin blip2 --repo Salesforce/blip2-opt-6.7b --revision main
       vitrine models pin blip2-ours --engine blip2 --lora tuned/captions
     """
     if repo and folder:
@@ -63,10 +63,12 @@ def pin(name: str, engine: str, repo: str, revision: str, folder: Path | None, l
     known = (read_deployment(file) if file.exists() else Deployment()).models.get(name, Model())
     base = _base(engine or known.engine or name)
     table: dict[str, Any] = {"engine": base.name} if base.name != name else {}
+    if folder is None and not repo and known.folder is not None:
+        folder = known.folder.path
     if folder is not None:
         safe_folder(folder, base.name)
         table["folder"] = _folder(folder, file)
-    elif repo or lora is None or not (known.repo or known.folder):
+    elif repo or lora is None or not known.repo:
         chosen = repo or known.repo or base.hub
         table |= {"repo": chosen, "revision": commit_of(chosen, revision)}
     if lora is not None:
