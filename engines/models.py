@@ -25,7 +25,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -179,6 +179,23 @@ def read_deployment(path: Path | None) -> Deployment:
     return deployment.model_copy(
         update={"models": {name: _anchored(model, beside) for name, model in deployment.models.items()}}
     )
+
+
+_Options = TypeVar("_Options", bound=BaseModel)
+
+
+def checked_options(kind: type[_Options], given: Mapping[str, Any], name: str) -> _Options:
+    """A model's options or connection as its adapter's own type.
+
+    Raises ConfigurationError naming the model and the option.
+    """
+    try:
+        return kind.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(kind.model_fields)
+        raise ConfigurationError(f"model {name}: option {where}: {first['msg']} (options: {known})") from None
 
 
 def listing_digest(folder: Path) -> str:
