@@ -1,7 +1,8 @@
 """What an engine of each capability takes and gives: always a list in, a list of the same length out.
 
 Pictures are sRGB ``uint8`` arrays of shape (H, W, 3), alphas ``float32`` arrays of shape (H, W) in [0, 1].
-An engine may raise for a whole batch; the stage runner halves the batch until the bad item stands alone.
+An engine may raise for a whole batch; the stage runner halves the batch until the bad item stands alone. One
+whose answers cost much may give a RejectedInput in the place of an answer instead: then the others keep theirs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.errors import RejectedInput
 
 RGB = npt.NDArray[np.uint8]
 Alpha = npt.NDArray[np.float32]
@@ -215,7 +218,7 @@ class GarmentClassifier(Protocol):
 class Captioner(Protocol):
     """Says in one sentence what a photo shows."""
 
-    def caption(self, subjects: Sequence[Subject]) -> list[Bilingual]:
+    def caption(self, subjects: Sequence[Subject]) -> Sequence[Bilingual | RejectedInput]:
         """One sentence a subject, in both languages."""
         ...
 
@@ -254,11 +257,8 @@ class PhraseDetector(Protocol):
 class Tagger(Protocol):
     """Reads attributes off one or more photos of a product."""
 
-    def tag(self, products: Sequence[Sequence[Subject]]) -> list[list[Tag]]:
-        """The tags of each product, from all its photos; an attribute that cannot be told is left out.
-
-        Raises RejectedInput for a product whose answer cannot be understood.
-        """
+    def tag(self, products: Sequence[Sequence[Subject]]) -> Sequence[list[Tag] | RejectedInput]:
+        """The tags of each product, from all its photos; an attribute that cannot be told is left out."""
         ...
 
 
@@ -266,7 +266,7 @@ class Tagger(Protocol):
 class Pitcher(Protocol):
     """Says what speaks for a product."""
 
-    def pitch(self, briefs: Sequence[Brief]) -> list[list[SellingPoint]]:
+    def pitch(self, briefs: Sequence[Brief]) -> Sequence[list[SellingPoint] | RejectedInput]:
         """The selling points of each product, strongest first."""
         ...
 
@@ -275,6 +275,6 @@ class Pitcher(Protocol):
 class Answerer(Protocol):
     """Answers questions about a product from its photos and what is known of it."""
 
-    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Sequence[Answer | RejectedInput]:
         """One answer a question, in its language."""
         ...

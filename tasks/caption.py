@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engines.protocols import Captioner, Subject
+from pipeline.errors import RejectedInput, VitrineError
 from pipeline.graph import Scope
 from pipeline.outcomes import Outcome
 from tasks._runtime import Runtime
@@ -33,11 +34,14 @@ def _present(outcome: Captioned) -> Mapping[str, Any]:
     role="captioner",
     presents=_present,
 )
-def caption(items: Sequence[Item], run: Runtime) -> list[Outcome]:
+def caption(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
     """Caption the photos of a batch together."""
     captioner: Captioner = run.engine("captioner")
     subjects = [subject(run, item.one(Photo), item.one(CutOut)) for item in items]
-    return [Captioned(en=text.en, zh=text.zh) for text in captioner.caption(subjects)]
+    return [
+        text if isinstance(text, RejectedInput) else Captioned(en=text.en, zh=text.zh)
+        for text in captioner.caption(subjects)
+    ]
 
 
 def subject(run: Runtime, photo: Photo, cutout: CutOut) -> Subject:

@@ -8,6 +8,7 @@ from typing import Any
 from engines.protocols import CatalogFacts, Evidence, Tag, Tagger, Witness
 from engines.trust import Flag, Reviewed, reason, review
 from engines.vocabulary import vocabulary
+from pipeline.errors import RejectedInput, VitrineError
 from pipeline.events import ImageRef, Product
 from pipeline.graph import Scope
 from pipeline.outcomes import Outcome, Value
@@ -107,13 +108,15 @@ def _reads(product: Product, _: ImageRef | None) -> Any:
     role="tagger",
     presents=_present,
 )
-def tag(items: Sequence[Item], run: Runtime) -> list[Outcome]:
+def tag(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
     """Tag the products of a batch together, each from all its photos, and hold the answers to the rules."""
     tagger: Tagger = run.engine("tagger")
     photos = [_photos(item) for item in items]
     answers = tagger.tag([[subject(run, photo, cut) for photo, cut in several] for several in photos])
     return [
-        _outcome(
+        tags
+        if isinstance(tags, RejectedInput)
+        else _outcome(
             review(vocabulary(), tags, catalog_facts(item.product)),
             [photo.image.digest for photo, _ in several],
         )
