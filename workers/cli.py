@@ -46,6 +46,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "graph": ("graph", "Print the stages and what each needs."),
         "engines": ("engines", "List the engines and the model kit, and fetch the kit."),
         "schema": ("schema", "Print the contract of events or outcomes as JSON."),
+        "evaluate": ("evaluate", "Measure the engines on labelled data."),
     },
 }
 _COMMANDS: Final = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
