@@ -32,6 +32,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "Products": {
         "publish": ("publish", "Publish events from JSON Lines, a folder of pictures or a CSV."),
         "show": ("show", "Show everything known of a product."),
+        "ask": ("ask", "Ask a question about a product."),
         "process": ("product", "Process a product now, ahead of any backfill."),
         "withdraw": ("product", "Withdraw a product, and follow until nothing is left of it."),
         "correct": ("product", "Put a merchant's word above the models'."),

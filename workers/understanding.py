@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.devices import Device
 from engines.evaluation.labels import Example
-from engines.federation import Selection
 from engines.protocols import (
     RGB,
     Alpha,
@@ -22,14 +20,13 @@ from engines.protocols import (
     Tagger,
     TextReader,
 )
-from engines.registry import Engines
 from engines.trust import Reviewed, review
 from engines.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 from storage.pictures import decode, encode
 from tasks._stage import load_stages
 from tasks.cutout import judge
-from workers.bootstrap import build_kit
+from workers.bootstrap import build_engines
 from workers.settings import Settings
 
 _ROLES = ("segmenter", "text_reader", "tagger")
@@ -53,8 +50,7 @@ class Understanding:
     """The stages photo, cutout, read_text and tag of a deployment, a photograph being a product of its own."""
 
     def __init__(self, settings: Settings, choices: Mapping[str, str], *, facts: bool) -> None:
-        self._engines = Engines(build_kit(settings), Device.choose(), settings.engine_memory_mb)
-        selection = Selection(settings.engines | dict(choices))
+        self._engines, selection = build_engines(settings, choices)
         self._names = {role: name for role, name in selection.roles().items() if role in _ROLES}
         self._facts = facts
         stages = load_stages()
@@ -94,7 +90,7 @@ class Understanding:
         reads = self._engines.spec(self._names["tagger"]).reads
         said = [self._said(examples[number]) for number in alphas]
         subjects = [
-            [Subject(pictures[number], alpha, lines, only(facts, reads))]
+            [Subject(pictures[number], alpha, lines, facts.only(reads))]
             for (number, alpha), lines, facts in zip(alphas.items(), printed, said, strict=True)
         ]
         for number, facts, tags in zip(alphas, said, tagger.tag(subjects), strict=True):
@@ -121,11 +117,6 @@ class Understanding:
         )
         media_type = "image/jpeg" if picture.alpha is None else "image/png"
         return decode(encode(picture.pixels, media_type=media_type)).pixels
-
-
-def only(facts: CatalogFacts, reads: Sequence[str]) -> CatalogFacts:
-    """The facts that an engine's registration says it reads; the others empty."""
-    return CatalogFacts(**{name: getattr(facts, name) for name in reads})
 
 
 def _stored_mask(alpha: Alpha) -> Alpha:
