@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.devices import Device
 from engines.evaluation.labels import Example
 from engines.protocols import (
     RGB,
@@ -17,6 +18,7 @@ from engines.protocols import (
     Printed,
     Segmenter,
     Subject,
+    Tag,
     Tagger,
     TextReader,
 )
@@ -26,7 +28,7 @@ from pipeline.errors import RejectedInput
 from storage.pictures import decode, encode
 from tasks._stage import load_stages
 from tasks.cutout import judge
-from workers.bootstrap import build_engines
+from workers.bootstrap import build_engines, build_federation
 from workers.settings import Settings
 
 _ROLES = ("segmenter", "text_reader", "tagger")
@@ -50,8 +52,10 @@ class Understanding:
     """The stages photo, cutout, read_text and tag of a deployment, a photograph being a product of its own."""
 
     def __init__(self, settings: Settings, choices: Mapping[str, str], *, facts: bool) -> None:
-        self._engines, selection = build_engines(settings, choices)
-        self._names = {role: name for role, name in selection.roles().items() if role in _ROLES}
+        chosen = settings.model_copy(update={"engines": settings.engines | dict(choices)})
+        self._engines = build_engines(chosen, Device.choose())
+        roles = build_federation(chosen, self._engines).roles()
+        self._names = {role: name for role, name in roles.items() if role in _ROLES}
         self._facts = facts
         stages = load_stages()
         self._params = {
@@ -79,7 +83,8 @@ class Understanding:
                 answers[number] = Understood(example, _NOTHING, unreadable=str(error))
         alphas: dict[int, Alpha] = {}
         segmenter: Segmenter = self._get("segmenter")
-        for number, alpha in zip(pictures, segmenter.segment(list(pictures.values())), strict=True):
+        told = [self._said(examples[number], "segmenter") for number in pictures]
+        for number, alpha in zip(pictures, segmenter.segment(list(pictures.values()), told), strict=True):
             try:
                 judge(alpha, self._params["cutout"])
                 alphas[number] = _stored_mask(alpha)
@@ -87,21 +92,27 @@ class Understanding:
                 answers[number] = Understood(examples[number], _NOTHING, set_aside=str(error))
         printed = self._printed([pictures[number] for number in alphas])
         tagger: Tagger = self._get("tagger")
-        reads = self._engines.spec(self._names["tagger"]).reads
-        said = [self._said(examples[number]) for number in alphas]
         subjects = [
-            [Subject(pictures[number], alpha, lines, facts.only(reads))]
-            for (number, alpha), lines, facts in zip(alphas.items(), printed, said, strict=True)
+            [Subject(pictures[number], alpha, lines, self._said(examples[number], "tagger"))]
+            for (number, alpha), lines in zip(alphas.items(), printed, strict=True)
         ]
-        for number, facts, tags in zip(alphas, said, tagger.tag(subjects), strict=True):
-            answers[number] = Understood(examples[number], review(vocabulary(), tags, facts))
+        for number, tags in zip(alphas, tag_each(tagger, subjects), strict=True):
+            example = examples[number]
+            if isinstance(tags, RejectedInput):
+                answers[number] = Understood(example, _NOTHING, set_aside=str(tags))
+            else:
+                answers[number] = Understood(example, review(vocabulary(), tags, self._given(example)))
         return [answers[number] for number in range(len(examples))]
 
     def _get(self, role: str) -> Any:
         return self._engines.get(self._names[role])
 
-    def _said(self, example: Example) -> CatalogFacts:
+    def _given(self, example: Example) -> CatalogFacts:
         return example.facts if self._facts else CatalogFacts()
+
+    def _said(self, example: Example, role: str) -> CatalogFacts:
+        """What an engine may know of it: the fields that it declares it reads."""
+        return self._given(example).only(self._engines.spec(self._names[role]).reads)
 
     def _printed(self, pictures: Sequence[RGB]) -> list[tuple[Printed, ...]]:
         if "text_reader" not in self._names:
@@ -117,6 +128,17 @@ class Understanding:
         )
         media_type = "image/jpeg" if picture.alpha is None else "image/png"
         return decode(encode(picture.pixels, media_type=media_type)).pixels
+
+
+def tag_each(tagger: Tagger, products: Sequence[Sequence[Subject]]) -> list[list[Tag] | RejectedInput]:
+    """Tag a batch, halving it like the stage runner until what is refused stands alone."""
+    try:
+        return [*tagger.tag(products)]
+    except RejectedInput as error:
+        if len(products) == 1:
+            return [error]
+        half = len(products) // 2
+        return tag_each(tagger, products[:half]) + tag_each(tagger, products[half:])
 
 
 def _stored_mask(alpha: Alpha) -> Alpha:

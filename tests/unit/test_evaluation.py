@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,12 @@ from engines.evaluation.metrics import (
 )
 from engines.evaluation.scores import Case, Said, mistakes, score
 from engines.kit import Kit
+from engines.protocols import Subject, Tag
 from engines.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 from workers.cli import run
 from workers.commands.evaluation_report import Report, print_report
+from workers.understanding import tag_each
 
 LABELS = Path(__file__).parents[2] / "engines" / "evaluation" / "vendure.csv"
 
@@ -390,6 +393,21 @@ def test_the_command_lists_what_to_look_at(measured: dict[str, Any]) -> None:
     assert about_type["jackets-3_front.jpg"]["truth"] == ["hat"]
     assert about_type["blank.png"]["kind"] == "missed"
     assert {"pants-1_front.jpg", "shirts-3_front.jpg"}.isdisjoint(about_type)
+
+
+def test_a_refused_answer_costs_its_neighbours_nothing() -> None:
+    class Refusing:
+        """Refuses black pictures, as an engine refuses an answer that it cannot understand."""
+
+        def tag(self, products: Sequence[Sequence[Subject]]) -> list[list[Tag]]:
+            if any(one.picture.max() == 0 for subjects in products for one in subjects):
+                raise RejectedInput("malformed-answer", "no JSON")
+            return [[Tag("colour", "white", 0.9)] for _ in products]
+
+    alpha = np.ones((2, 2), np.float32)
+    products = [[Subject(np.full((2, 2, 3), level, np.uint8), alpha)] for level in (9, 0, 9, 9, 0)]
+    answers = tag_each(Refusing(), products)
+    assert [isinstance(one, RejectedInput) for one in answers] == [False, True, False, False, True]
 
 
 def test_markdown_names_the_command_and_no_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from engines.devices import Device
 from engines.protocols import (
     Answerer,
     Brief,
@@ -25,7 +26,7 @@ from storage.timeline import Timeline
 from tasks.caption import subject
 from tasks.cutout import CutOut
 from tasks.photo import Photo
-from workers.bootstrap import build_engines, build_ledger, build_runtime
+from workers.bootstrap import build_engines, build_federation, build_ledger, build_runtime
 from workers.commands.terminal import harmless, print_json
 from workers.settings import settings
 
@@ -58,8 +59,8 @@ def ask(context: click.Context, product: str, question: str, source: str | None,
     shown = Presentations(ledger.engine).read(product, known["source"])
     if shown is None:
         raise RejectedInput("not-shown", f"the shop shows nothing of {product}: see `vitrine show`")
-    engines, selection = build_engines(here)
-    spec = engines.spec(selection.engine(_ROLE))
+    engines = build_engines(here, Device.choose())
+    spec = engines.spec(build_federation(here, engines).engine(_ROLE))
     answerer: Answerer = engines.get(spec.name)
     brief = _brief(known, shown, spec.reads)
     (answer,) = answerer.answer([Question(question, brief)])
