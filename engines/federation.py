@@ -19,6 +19,7 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "segmenter": "u2netp",
         "captioner": "template",
         "tagger": "imagenet_vocabulary",
+        "answerer": "attributes",
     }
 )
 

@@ -45,6 +45,10 @@ class CatalogFacts:
     tags: tuple[str, ...] = ()
     locale: str = ""
 
+    def only(self, reads: Sequence[str]) -> CatalogFacts:
+        """The named fields; the others empty."""
+        return CatalogFacts(**{name: getattr(self, name) for name in reads})
+
 
 @dataclass(frozen=True, slots=True)
 class Label:

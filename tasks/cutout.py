@@ -71,18 +71,8 @@ def cutout(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
 
 
 def _cut(picture: RGB, alpha: Alpha, run: Runtime) -> CutOut:
-    params = run.params
+    coverage, sure = judge(alpha, run.params)
     solid = alpha >= _SOLID
-    coverage = float(solid.mean())
-    if coverage < params["least_coverage"]:
-        raise RejectedInput(
-            "no-subject", f"the product covers {coverage:.1%} of the photo: nothing to cut out"
-        )
-    if coverage > params["most_coverage"]:
-        raise RejectedInput("no-background", f"the product covers {coverage:.1%} of the photo: no background")
-    sure = sureness(alpha)
-    if sure < params["least_sureness"]:
-        raise RejectedInput("unsure-cutout", f"only {sure:.0%} of the cut-out is clearly product: look at it")
     rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
     left, top = int(columns[0]), int(rows[0])
     right, bottom = int(columns[-1]) + 1, int(rows[-1]) + 1
@@ -105,6 +95,21 @@ def _cut(picture: RGB, alpha: Alpha, run: Runtime) -> CutOut:
         width=width,
         height=height,
     )
+
+
+def judge(alpha: Alpha, params: Mapping[str, Any]) -> tuple[float, float]:
+    """Coverage and sureness of a cut-out. Raises RejectedInput for one that shows no product."""
+    coverage = float((alpha >= _SOLID).mean())
+    if coverage < params["least_coverage"]:
+        raise RejectedInput(
+            "no-subject", f"the product covers {coverage:.1%} of the photo: nothing to cut out"
+        )
+    if coverage > params["most_coverage"]:
+        raise RejectedInput("no-background", f"the product covers {coverage:.1%} of the photo: no background")
+    sure = sureness(alpha)
+    if sure < params["least_sureness"]:
+        raise RejectedInput("unsure-cutout", f"only {sure:.0%} of the cut-out is clearly product: look at it")
+    return coverage, sure
 
 
 def _grey(alpha: Alpha) -> RGB:

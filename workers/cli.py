@@ -32,6 +32,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "Products": {
         "publish": ("publish", "Publish events from JSON Lines, a folder of pictures or a CSV."),
         "show": ("show", "Show everything known of a product."),
+        "ask": ("ask", "Ask a question about a product."),
         "process": ("product", "Process a product now, ahead of any backfill."),
         "withdraw": ("product", "Withdraw a product, and follow until nothing is left of it."),
         "correct": ("product", "Put a merchant's word above the models'."),
@@ -47,6 +48,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "engines": ("engines", "List the engines and the model kit, and fetch the kit."),
         "models": ("models", "Pin, fetch and list the checkpoints that engines load."),
         "schema": ("schema", "Print the contract of events or outcomes as JSON."),
+        "evaluate": ("evaluate", "Measure the engines on labelled data."),
     },
 }
 _COMMANDS: Final = {name: entry for section in SECTIONS.values() for name, entry in section.items()}

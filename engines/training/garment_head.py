@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from engines.adapters.garment_head_classifier import KINDS, normalised, softmax, three_views, weights_path
 from engines.devices import Device
+from engines.evaluation.labels import held_out
 from engines.kit import Kit
 from engines.protocols import ImageEncoder, Segmenter, Subject
 from engines.registry import Engines
@@ -27,7 +28,7 @@ from pipeline.errors import ConfigurationError
 
 CARD = Path("docs/model-cards/garment-head.md")
 
-_HELD_OUT_UNDER, _FOLDS = 51, 5
+_FOLDS = 5
 _DECAYS = (0.03, 0.1, 0.3, 1.0)
 _SEGMENTER, _ENCODER = "u2netp", "efficientnet_lite2"
 
@@ -42,7 +43,7 @@ class Photograph:
 
     @property
     def held_out(self) -> bool:
-        return int(self.sha256[:2], 16) < _HELD_OUT_UNDER
+        return held_out(self.sha256)
 
     @property
     def fold(self) -> int:
@@ -121,19 +122,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     photos = photographs(chosen.data)
     x = encode(photos, Engines(Kit(), Device.choose()), chosen.cache)
     y = np.array([photo.kind for photo in photos])
-    held_out = np.array([photo.held_out for photo in photos])
-    folds = np.array([photo.fold for photo in photos])[~held_out]
-    model, choice = train(x[~held_out], y[~held_out], folds)
+    apart = np.array([photo.held_out for photo in photos])
+    folds = np.array([photo.fold for photo in photos])[~apart]
+    model, choice = train(x[~apart], y[~apart], folds)
 
     from safetensors.numpy import save
 
     tensors = {"weight": model.weight.astype(np.float16), "bias": model.bias.astype(np.float16)}
     content = save(tensors, {"kinds": ",".join(KINDS)})
     measured = Measured(
-        training=y[~held_out],
+        training=y[~apart],
         by_folds=softmax((choice.scores / choice.temperature).astype(np.float32)),
-        held_out=y[held_out],
-        answered=softmax(model.scores(x[held_out]).astype(np.float32)),
+        held_out=y[apart],
+        answered=softmax(model.scores(x[apart]).astype(np.float32)),
     )
     chosen.weights.write_bytes(content)
     chosen.card.parent.mkdir(parents=True, exist_ok=True)

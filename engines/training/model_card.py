@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.adapters.garment_head_classifier import KINDS, WEIGHTS
-from engines.training.measuring import calibration_error, macro_f1, macro_f1_interval, per_kind, wilson
+from engines.evaluation.metrics import calibration_error, macro_f1, macro_f1_interval, per_kind, wilson
 from engines.training.softmax_regression import Choice
 
 

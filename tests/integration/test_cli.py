@@ -26,6 +26,8 @@ from pipeline.errors import RejectedInput
 from pipeline.graph import StageGraph
 from storage.database import open_database
 from storage.timeline import Timeline
+from workers.commands.ask import _subjects
+from workers.settings import settings
 
 ROOT = Path(__file__).parents[2]
 AUTH = "operator:s,ecret"
@@ -168,6 +170,36 @@ def bag(running: Running) -> str:
     product = running.publish("red-bag", "firebrick")
     assert running.settled(product)["plans"][0]["verdict"] == "done"
     return product
+
+
+def test_a_question_is_answered_from_the_tags_or_declined(running: Running, bag: str) -> None:
+    told = running.json("ask", bag, "What colour is it?")
+    assert "red" in told["answer"]
+    assert told["engine"].startswith("attributes@")
+    assert told["because"].startswith("red ")
+    assert 0 < told["confidence"] <= 1
+    assert running.ok("ask", bag, "是红色的吗？").startswith("是的，红色。\nbecause: 红色 ")
+    declined = running.vitrine("ask", bag, "Is it waterproof?")
+    assert declined.returncode == 1
+    assert declined.stdout.startswith("I can only tell")
+    assert "waterproof" in declined.stdout
+    unknown = running.vitrine("ask", "nobody", "What is it?")
+    assert unknown.returncode == 1
+    assert "unknown-product" in unknown.stderr
+
+
+def test_an_engine_that_asks_for_the_photos_gets_them(
+    running: Running, bag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VITRINE_HOME", str(running.home))
+    settings.cache_clear()
+    try:
+        (subject,) = _subjects(running.timeline.show(bag))
+    finally:
+        settings.cache_clear()
+    assert subject.picture.shape == (400, 400, 3)
+    assert subject.alpha.shape == (400, 400)
+    assert subject.alpha[200, 200] > 0.9
 
 
 def test_show_tells_what_the_shop_shows_and_how_it_came_about(running: Running, bag: str) -> None:

@@ -14,7 +14,7 @@ from engines.adapters.template_captioner import _article
 from engines.cutouts import shows_subject
 from engines.devices import Device
 from engines.kit import Kit
-from engines.protocols import RGB, Bilingual, Subject, Tag
+from engines.protocols import RGB, Bilingual, Brief, CatalogFacts, Question, Subject, Tag
 from engines.registry import Engines, load_adapters
 
 UNTOLD = Bilingual("A product photo.", "一张商品照片。")
@@ -63,6 +63,12 @@ def whole(picture: RGB) -> Subject:
     return Subject(picture, np.ones(picture.shape[:2], np.float32))
 
 
+def asked(picture: RGB) -> Question:
+    """A question of what the picture's brightness says."""
+    tag = Tag("colour", "white" if picture.mean() > 127 else "black", 0.8)
+    return Question("What colour is it?", Brief(CatalogFacts(), (tag,), (), lambda: [whole(picture)]))
+
+
 RUNS: dict[str, Callable[[Any, Sequence[RGB]], list[Any]]] = {
     "u2netp": lambda engine, pictures: engine.segment(pictures),
     "open_nsfw": lambda engine, pictures: engine.unsafe(pictures),
@@ -70,6 +76,7 @@ RUNS: dict[str, Callable[[Any, Sequence[RGB]], list[Any]]] = {
     "garment_head": lambda engine, pictures: engine.classify_garments([whole(one) for one in pictures]),
     "template": lambda engine, pictures: engine.caption([whole(one) for one in pictures]),
     "imagenet_vocabulary": lambda engine, pictures: engine.tag([[whole(one)] for one in pictures]),
+    "attributes": lambda engine, pictures: engine.answer([asked(one) for one in pictures]),
 }
 
 

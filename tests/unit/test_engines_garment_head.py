@@ -14,12 +14,12 @@ from PIL import Image
 
 from engines.adapters.garment_head_classifier import KINDS, weights_path
 from engines.devices import Device
+from engines.evaluation.metrics import calibration_error, macro_f1, per_kind, wilson
 from engines.evidence import GARMENT_FLOOR, Finding, find, findings, refine
 from engines.kit import Kit
 from engines.protocols import RGB, GarmentClassifier, ImageEncoder, Label, Subject
 from engines.registry import Engines
 from engines.training.garment_head import main, photographs
-from engines.training.measuring import calibration_error, macro_f1, per_kind, wilson
 from engines.training.softmax_regression import calibrate, fit
 from engines.vocabulary import vocabulary
 from pipeline.errors import ConfigurationError

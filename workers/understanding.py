@@ -1,0 +1,146 @@
+"""What the stages would say of photographs on disk: the same engines and rules, without ledger or queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from engines.devices import Device
+from engines.evaluation.labels import Example
+from engines.protocols import (
+    RGB,
+    Alpha,
+    CatalogFacts,
+    Printed,
+    Segmenter,
+    Subject,
+    Tag,
+    Tagger,
+    TextReader,
+)
+from engines.trust import Reviewed, review
+from engines.vocabulary import vocabulary
+from pipeline.errors import RejectedInput
+from storage.pictures import decode, encode
+from tasks._stage import load_stages
+from tasks.cutout import judge
+from workers.bootstrap import build_engines, build_federation
+from workers.settings import Settings
+
+_ROLES = ("segmenter", "text_reader", "tagger")
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What is said of one photograph. ``unreadable`` and ``set_aside`` say why its photo, or its cut-out, was
+    refused: then the shop shows no tag of it."""
+
+    example: Example
+    reviewed: Reviewed
+    unreadable: str = ""
+    set_aside: str = ""
+
+
+_NOTHING = Reviewed((), (), (), ())
+
+
+class Understanding:
+    """The stages photo, cutout, read_text and tag of a deployment, a photograph being a product of its own."""
+
+    def __init__(self, settings: Settings, choices: Mapping[str, str], *, facts: bool) -> None:
+        chosen = settings.model_copy(update={"engines": settings.engines | dict(choices)})
+        self._engines = build_engines(chosen, Device.choose())
+        roles = build_federation(chosen, self._engines).roles()
+        self._names = {role: name for role, name in roles.items() if role in _ROLES}
+        self._facts = facts
+        stages = load_stages()
+        self._params = {
+            name: dict(stages[name].spec.params) | settings.params.get(name, {})
+            for name in ("photo", "cutout")
+        }
+
+    def engines(self) -> Mapping[str, str]:
+        """The engine of each role, by name and revision."""
+        return {role: self._engines.spec(name).label for role, name in self._names.items()}
+
+    def read(self, examples: Sequence[Example]) -> Iterator[Understood]:
+        """What is said of each, in order; computed in the tagger's batches."""
+        rest = iter(examples)
+        while batch := list(islice(rest, self._engines.spec(self._names["tagger"]).batch)):
+            yield from self._batch(batch)
+
+    def _batch(self, examples: Sequence[Example]) -> list[Understood]:
+        answers: dict[int, Understood] = {}
+        pictures: dict[int, RGB] = {}
+        for number, example in enumerate(examples):
+            try:
+                pictures[number] = self._photo(example)
+            except RejectedInput as error:
+                answers[number] = Understood(example, _NOTHING, unreadable=str(error))
+        alphas: dict[int, Alpha] = {}
+        segmenter: Segmenter = self._get("segmenter")
+        told = [self._said(examples[number], "segmenter") for number in pictures]
+        for number, alpha in zip(pictures, segmenter.segment(list(pictures.values()), told), strict=True):
+            try:
+                judge(alpha, self._params["cutout"])
+                alphas[number] = _stored_mask(alpha)
+            except RejectedInput as error:
+                answers[number] = Understood(examples[number], _NOTHING, set_aside=str(error))
+        printed = self._printed([pictures[number] for number in alphas])
+        tagger: Tagger = self._get("tagger")
+        subjects = [
+            [Subject(pictures[number], alpha, lines, self._said(examples[number], "tagger"))]
+            for (number, alpha), lines in zip(alphas.items(), printed, strict=True)
+        ]
+        for number, tags in zip(alphas, tag_each(tagger, subjects), strict=True):
+            example = examples[number]
+            if isinstance(tags, RejectedInput):
+                answers[number] = Understood(example, _NOTHING, set_aside=str(tags))
+            else:
+                answers[number] = Understood(example, review(vocabulary(), tags, self._given(example)))
+        return [answers[number] for number in range(len(examples))]
+
+    def _get(self, role: str) -> Any:
+        return self._engines.get(self._names[role])
+
+    def _given(self, example: Example) -> CatalogFacts:
+        return example.facts if self._facts else CatalogFacts()
+
+    def _said(self, example: Example, role: str) -> CatalogFacts:
+        """What an engine may know of it: the fields that it declares it reads."""
+        return self._given(example).only(self._engines.spec(self._names[role]).reads)
+
+    def _printed(self, pictures: Sequence[RGB]) -> list[tuple[Printed, ...]]:
+        if "text_reader" not in self._names:
+            return [() for _ in pictures]
+        reader: TextReader = self._get("text_reader")
+        return [tuple(lines) for lines in reader.read_text(pictures)]
+
+    def _photo(self, example: Example) -> RGB:
+        """As the stage photo stores it: scaled, and through JPEG once more."""
+        params = self._params["photo"]
+        picture = decode(
+            example.path.read_bytes(), max_pixels=params["max_pixels"], long_edge=params["long_edge"]
+        )
+        media_type = "image/jpeg" if picture.alpha is None else "image/png"
+        return decode(encode(picture.pixels, media_type=media_type)).pixels
+
+
+def tag_each(tagger: Tagger, products: Sequence[Sequence[Subject]]) -> list[list[Tag] | RejectedInput]:
+    """Tag a batch, halving it like the stage runner until what is refused stands alone."""
+    try:
+        return [*tagger.tag(products)]
+    except RejectedInput as error:
+        if len(products) == 1:
+            return [error]
+        half = len(products) // 2
+        return tag_each(tagger, products[:half]) + tag_each(tagger, products[half:])
+
+
+def _stored_mask(alpha: Alpha) -> Alpha:
+    """As the stage cutout stores it, with 256 levels."""
+    return (alpha * 255.0 + 0.5).astype(np.uint8).astype(np.float32) / np.float32(255.0)
