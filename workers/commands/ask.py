@@ -20,7 +20,10 @@ from engines.protocols import (
     Witness,
 )
 from engines.vocabulary import vocabulary
-from pipeline.errors import RejectedInput
+from pipeline.errors import EngineDown, RejectedInput
+from pipeline.keys import Recipe
+from pipeline.products import Product
+from pipeline.routing import choose
 from storage.presentations import Presentations
 from storage.timeline import Timeline
 from tasks.caption import subject
@@ -60,10 +63,19 @@ def ask(context: click.Context, product: str, question: str, source: str | None,
     if shown is None:
         raise RejectedInput("not-shown", f"the shop shows nothing of {product}: see `vitrine show`")
     engines = build_engines(here, Device.choose())
-    spec = engines.spec(build_federation(here, engines).engine(_ROLE))
-    answerer: Answerer = engines.get(spec.name)
-    brief = _brief(known, shown, spec.reads)
-    (answer,) = answerer.answer([Question(question, brief)])
+    rules = build_federation(here, engines).rules(_ROLE, Recipe("ask", 1))
+    chain = choose(rules, Product.model_validate(known["facts"])).chain
+    for place, recipe in enumerate(chain):
+        spec = engines.spec(recipe.engine)
+        answerer: Answerer = engines.get(spec.name)
+        try:
+            (answer,) = answerer.answer([Question(question, _brief(known, shown, spec.reads))])
+            break
+        except EngineDown:
+            if place == len(chain) - 1:
+                raise
+    if isinstance(answer, RejectedInput):
+        raise answer
     if as_json:
         print_json(
             {
