@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from engines.lexicon import Lexicon, Mention, lexicon, tokenise
+from engines.lexicon import Lexicon, Mention, is_chinese, lexicon, tokenise
 from engines.protocols import CatalogFacts, Evidence, Tag, Witness
 from engines.vocabulary import Vocabulary, vocabulary
 
@@ -88,7 +88,7 @@ def _from_title(index: Lexicon, title: str) -> Iterator[Tag]:
     clauses = [clause for clause in _CLAUSE.split(_SET_OF.sub("", title)) if clause.strip()]
     head: Mention | None = None
     for clause in clauses:
-        head = _last_word(index, clause) or _last_noun(index, clause)
+        head = _head(index, clause)
         if head is not None:
             yield _tag(head, _TITLE, "title")
             break
@@ -104,11 +104,16 @@ def _is_head(mention: Mention, head: Mention | None) -> bool:
     return mention.attribute == "colour" and head is not None and mention.text == head.text
 
 
+def _head(index: Lexicon, clause: str) -> Mention | None:
+    """What a clause names, None where its last noun is unknown."""
+    return _last_word(index, clause) or _last_noun(index, clause)
+
+
 def _last_noun(index: Lexicon, clause: str) -> Mention | None:
     """The type at the end of an English clause, sizes, colours and the like behind it left aside."""
     zone = _before_preposition(clause, index, _CUTS | _IN)
     mentions = index.find(zone)
-    types = [mention for mention in mentions if mention.attribute == "product_type"]
+    types = [m for m in mentions if m.attribute == "product_type" and not is_chinese(m.text)]
     if not types:
         return None
     last = types[-1]
@@ -124,7 +129,7 @@ def _last_word(index: Lexicon, clause: str) -> Mention | None:
     """The last type of a Chinese clause, unless the character behind makes a part of it: 手机壳, 沙发套."""
     zone = _FITS.split(clause)[0] or _FITS.sub("", clause)
     for mention in reversed(index.find(zone)):
-        if mention.attribute != "product_type" or mention.text.isascii():
+        if mention.attribute != "product_type" or not is_chinese(mention.text):
             continue
         behind = zone[mention.end :].strip()
         part = behind[:1] in _PARTS
@@ -159,16 +164,13 @@ def _from_tags(words: Vocabulary, tags: Sequence[str]) -> Iterator[Tag]:
 def _from_category(words: Vocabulary, index: Lexicon, path: str) -> Iterator[Tag]:
     """The narrowest step of the path that names a category or a type, as a whole or as one in a list."""
     for step in reversed(_PATH_STEP.split(path)):
+        parts = _ONE_OF_PATH.split(step)
         whole = words.value_of("category", step)
-        kinds = (
-            set()
-            if whole
-            else {kind for part in _parts(step) if (kind := words.value_of("product_type", part))}
-        )
+        kinds = set() if whole else {head.value for part in parts if (head := _head(index, part))}
+        named = {whole} if whole else {words.value_of("category", part) for part in parts} - {None}
+        named = named or {words.category_of(kind) for kind in kinds}
         if len(kinds) == 1:
-            yield Tag("product_type", kinds.pop(), _PATH, (_quote("category", step),))
-        named = {whole} if whole else {words.value_of("category", part) for part in _parts(step)} - {None}
-        named |= {words.category_of(kind) for kind in kinds} if not named else set()
+            yield Tag("product_type", kinds.copy().pop(), _PATH, (_quote("category", step),))
         for mention in index.find(step):
             if mention.attribute == "audience":
                 yield _tag(mention, _PATH, "category")
@@ -177,12 +179,6 @@ def _from_category(words: Vocabulary, index: Lexicon, path: str) -> Iterator[Tag
         if len(named) == 1:
             yield Tag("category", str(named.pop()), _PATH, (_quote("category", step),))
             return
-
-
-def _parts(step: str) -> list[str]:
-    parts = [step, *_ONE_OF_PATH.split(step)]
-    # A path is written in the plural: Sofas, Cameras.
-    return [form for part in parts for form in (part, part.removesuffix("s"))]
 
 
 def _from_description(words: Vocabulary, index: Lexicon, description: str) -> Iterator[Tag]:

@@ -52,7 +52,7 @@ class Lexicon:
         exact, nouns, han = defaultdict(list), defaultdict(list), defaultdict(list)
         for attribute in words.attributes:
             for word, key in words.words(attribute):
-                if _HAN.search(word):
+                if is_chinese(word):
                     han[unicodedata.normalize("NFKC", word).casefold()].append((attribute, key))
                     continue
                 tokens = tuple(token.key for token in tokenise(spelling(word)))
@@ -88,7 +88,7 @@ class Lexicon:
         return tuple(dict.fromkeys((*self._exact.get(tokens, ()), *plural)))
 
     def _find_han(self, text: str) -> Iterator[Mention]:
-        if not _HAN.search(text):
+        if not is_chinese(text):
             return
         lower, at = text.lower(), 0
         while at < len(text):
@@ -99,6 +99,11 @@ class Lexicon:
                     break
             else:
                 at += 1
+
+
+def is_chinese(text: str) -> bool:
+    """Whether there is a Chinese character in a text."""
+    return bool(_HAN.search(text))
 
 
 def tokenise(text: str) -> list[Word]:
@@ -119,7 +124,7 @@ def _mentions(values: Values, text: str, start: int, end: int) -> Iterator[Menti
 
 def _singular(tokens: tuple[str, ...]) -> tuple[str, ...]:
     """The last word without its plural: boxes, knives, sofas. Both sides are cut alike, so bus may be bu."""
-    word = tokens[-1]
+    word = re.sub("fe$", "f", tokens[-1])
     for ending, instead in (("ves", "f"), ("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x")):
         if word.endswith(ending) and len(word) > len(ending) + 1:
             return (*tokens[:-1], word.removesuffix(ending) + instead)

@@ -167,7 +167,9 @@ class _Desk:
             return  # black shoes may have white soles
         looked = [seen[value] for value in strange if _kind(seen[value]) in (Witness.PHOTO, Witness.PRINTED)]
         surest = max(looked, key=_confidence, default=None)
-        if surest is not None and surest.confidence >= _SURE and not confirmed:
+        # A type of another category is gone by now; within one it is a finer matter than a flag is for.
+        flagged = attribute != "product_type" and not confirmed
+        if flagged and surest is not None and surest.confidence >= _SURE:
             against = self._said[attribute][facts[0]]
             both = (*against.evidence, *surest.evidence)
             self.flags.append(Flag(attribute, against.value, surest.value, surest.confidence, both))
