@@ -27,6 +27,7 @@ from tasks._stage import Item, Stage, load_stages
 from tasks.caption import Captioned
 from tasks.cutout import CutOut
 from tasks.photo import Photo
+from tasks.pitch import Pitched, PointValue, Rest
 from tasks.screen import Screened
 from tasks.tag import EvidenceValue, Tagged, TagValue, Words
 from workers.bootstrap import build_graph
@@ -158,7 +159,7 @@ def canned(stage: str, product: str, target: str) -> Outcome:
             )
         case "caption":
             return Captioned(en=f"A red shoe, seen from the side: {key}", zh=f"一只红色的鞋，侧面：{key}")
-        case _:
+        case "tag":
             return Tagged(
                 tags=tuple(
                     TagValue(
@@ -177,6 +178,12 @@ def canned(stage: str, product: str, target: str) -> Outcome:
                 flags=(),
                 dropped=(),
             )
+        case "pitch":
+            rests_on = (Rest(attribute="category", value="v"),)
+            return Pitched(
+                points=(PointValue(en=f"A red shoe: {key}.", zh=f"红色的鞋：{key}。", rests_on=rests_on),)
+            )
+    raise ValueError(f"no canned outcome for stage {stage}: add one")
 
 
 def _blob(key: str) -> Blob:

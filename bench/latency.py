@@ -63,7 +63,7 @@ def latency(ground: Ground) -> None:
             f"{p90:.1f}, {p99:.1f}",
             "p99 ≤ 2 is the aim",
             None,
-            f"p99 {_quantile(idle, 0.99) * 1e3:.0f} ms → {_quantile(busy, 0.99) * 1e3:.0f} ms, five stages of "
+            f"p99 {_quantile(idle, 0.99) * 1e3:.0f} ms → {_quantile(busy, 0.99) * 1e3:.0f} ms, all stages of "
             f"{_ITEM_S * 1e3:.0f} ms; 3 processes for both lanes, 3 for live",
         )
     )

@@ -20,6 +20,7 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "captioner": "template",
         "tagger": "imagenet_vocabulary",
         "answerer": "attributes",
+        "pitcher": "template_pitch",
     }
 )
 

@@ -4,72 +4,32 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from engines.protocols import Bilingual
+from engines.terms import Attribute, AttributeValue, Category, ProductType, Sentence, Term, spelling
+
+__all__ = [
+    "FILE",
+    "Attribute",
+    "AttributeValue",
+    "Category",
+    "ProductType",
+    "Sentence",
+    "Term",
+    "Vocabulary",
+    "Weighed",
+    "spelling",
+    "vocabulary",
+]
 
 FILE = "vocabulary.toml"
 """Beside this module. Engines whose answers it shapes name it as their data."""
-
-
-class Term(BaseModel):
-    """A word of the shop in English and Chinese; ``words`` are what merchants call it besides, in either."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    en: str = Field(min_length=1)
-    zh: str = Field(min_length=1)
-    words: tuple[str, ...] = ()
-
-    @property
-    def text(self) -> Bilingual:
-        return Bilingual(self.en, self.zh)
-
-
-class Attribute(Term):
-    """Something that can be told of a product, and the values it can take.
-
-    ``only_for`` and ``not_for`` are categories or product types in which alone, or never, it means something.
-    ``many`` is how many values a product may have, ``floor`` the least confidence of one that is shown.
-    The values of ``category`` and ``product_type`` are the categories and their types.
-    """
-
-    values: dict[str, Term] = Field(default_factory=dict)
-    only_for: tuple[str, ...] = ()
-    not_for: tuple[str, ...] = ()
-    many: int = Field(default=1, ge=1)
-    floor: float = Field(default=0.5, ge=0, le=1)
-
-
-class ProductType(Term):
-    """What a product is. ``article`` is false for English plurals and mass nouns (jeans, bread).
-
-    ``garment`` is the garment head's word for it, ``kind_of`` the wider types of which it is one.
-    """
-
-    article: bool = True
-    classes: tuple[str, ...] = ()
-    garment: str = ""
-    kind_of: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _can_be_told(self) -> Self:
-        if not self.classes and not self.garment:
-            raise ValueError(f"product type {self.en} needs classes or a garment: nothing would speak for it")
-        return self
-
-
-class Category(Term):
-    """A department of the shop. ``classes`` testify for it without naming a product type."""
-
-    classes: tuple[str, ...] = ()
-    types: dict[str, ProductType]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +75,20 @@ class Vocabulary(BaseModel):
                 raise ValueError(
                     f"attribute {key} names unknown categories or types: {', '.join(sorted(unknown))}"
                 )
+            for name, value in attribute.values.items():
+                self._check_references(key, name, value)
+            _ = self._key_of_word[key]
         return self
+
+    def _check_references(self, attribute: str, name: str, value: AttributeValue) -> None:
+        named = [(attribute, other) for other in value.like]
+        named += [
+            (asked, other) for rule in value.when for asked, several in rule.items() for other in several
+        ]
+        for asked, other in named:
+            known = self.values(asked) if asked in self.attributes else {}
+            if other not in known:
+                raise ValueError(f"{attribute} {name} refers to an unknown {asked}: {other}")
 
     def classes(self) -> list[str]:
         """Every ImageNet class that is evidence for something, by name."""
@@ -143,6 +116,58 @@ class Vocabulary(BaseModel):
                 key: item for category in self.categories.values() for key, item in category.types.items()
             }
         return self.attributes[attribute].values
+
+    def words(self, attribute: str) -> Iterator[tuple[str, str]]:
+        """Everything that a value of the attribute is called in either language, with the value's key."""
+        for key, term in self.values(attribute).items():
+            for word in dict.fromkeys((term.en, term.zh, *term.words)):
+                yield word, key
+
+    def attribute_of(self, text: str) -> str | None:
+        """The attribute's key that a text names in either language, None where it names none."""
+        return self._attribute_of_word.get(spelling(text))
+
+    def value_of(self, attribute: str, text: str) -> str | None:
+        """The value's key that a text names, be it the key, "Red " or "红色"; None where it names none."""
+        key = text.strip().casefold()
+        return key if key in self.values(attribute) else self._key_of_word[attribute].get(spelling(text))
+
+    def akin(self, attribute: str, one: str, other: str) -> bool:
+        """Whether two values do not contradict each other: a wider or narrower kind, or alike on a photo."""
+        if attribute == "product_type":
+            kinds = self.values(attribute)
+            pairs = ((kinds[one], other), (kinds[other], one))
+            return one == other or any(
+                isinstance(kind, ProductType) and wider in kind.kind_of for kind, wider in pairs
+            )
+        values = self.attributes[attribute].values
+        return one == other or (
+            attribute != "category" and one in values[other].like + self._liked(values, other)
+        )
+
+    @staticmethod
+    def _liked(values: Mapping[str, AttributeValue], name: str) -> tuple[str, ...]:
+        return tuple(key for key, value in values.items() if name in value.like)
+
+    @cached_property
+    def _attribute_of_word(self) -> Mapping[str, str]:
+        return {
+            spelling(word): key
+            for key, term in self.attributes.items()
+            for word in (key, term.en, term.zh, *term.words)
+        }
+
+    @cached_property
+    def _key_of_word(self) -> Mapping[str, Mapping[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for attribute in self.attributes:
+            keys = found[attribute] = {}
+            for word, key in self.words(attribute):
+                if keys.setdefault(spelling(word), key) != key:
+                    raise ValueError(
+                        f"the word {word!r} leads to two values of {attribute}: {keys[spelling(word)]}, {key}"
+                    )
+        return found
 
     def category_of(self, product_type: str) -> str:
         """The category that a product type belongs to. Raises KeyError for an unknown one."""

@@ -38,7 +38,8 @@ class Words(Value):
 
 
 class TagValue(Value):
-    """One attribute's value in both languages; ``reason`` is given for a style or a scene."""
+    """One attribute's value in both languages; ``reason`` is given for a style or a scene, and ``because`` are
+    the attributes and values that it rests on."""
 
     attribute: str
     value: str
@@ -48,6 +49,7 @@ class TagValue(Value):
     confidence: float
     evidence: tuple[EvidenceValue, ...]
     reason: Words | None
+    because: tuple[tuple[str, str], ...] = ()
 
 
 class FlagValue(Value):
@@ -77,6 +79,7 @@ class Tagged(Outcome):
                 tag.value,
                 tag.confidence,
                 tuple(Evidence(item.witness, item.words) for item in tag.evidence),
+                tag.because,
             )
             for tag in self.tags
         )
@@ -87,7 +90,8 @@ def _present(outcome: Tagged) -> Mapping[str, Any]:
     return {name: shown[name] for name in ("tags", "keywords", "flags")}
 
 
-def _reads(product: Product, _: ImageRef | None) -> Any:
+def read_facts(product: Product, _: ImageRef | None) -> Any:
+    """The merchant's facts, for the fingerprint of a stage that reads them all."""
     return [
         product.title,
         product.description,
@@ -99,19 +103,19 @@ def _reads(product: Product, _: ImageRef | None) -> Any:
 
 
 @stage(
-    version=2,
+    version=3,
     scope=Scope.PRODUCT,
     produces=Tagged,
     needs=(CutOut, Photo),
     uses=(Captioned,),
-    reads=_reads,
+    reads=read_facts,
     role="tagger",
     presents=_present,
 )
 def tag(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
     """Tag the products of a batch together, each from all its photos, and hold the answers to the rules."""
     tagger: Tagger = run.engine("tagger")
-    photos = [_photos(item) for item in items]
+    photos = [photos_of(item) for item in items]
     answers = tagger.tag([[subject(run, photo, cut) for photo, cut in several] for several in photos])
     return [
         tags
@@ -124,7 +128,8 @@ def tag(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
     ]
 
 
-def _photos(item: Item) -> list[tuple[Photo, CutOut]]:
+def photos_of(item: Item) -> list[tuple[Photo, CutOut]]:
+    """The product's photos that were cut out, in their order."""
     photos = dict(item.all(Photo))
     return [(photos[target], cut) for target, cut in item.all(CutOut) if target in photos]
 
@@ -163,6 +168,7 @@ def _tag(tag: Tag, photos: Sequence[str]) -> TagValue:
         confidence=round(tag.confidence, 4),
         evidence=_evidence(tag.evidence, photos),
         reason=Words(en=why.en, zh=why.zh) if why else None,
+        because=tag.because,
     )
 
 

@@ -204,7 +204,7 @@ def test_an_engine_that_asks_for_the_photos_gets_them(
 
 def test_show_tells_what_the_shop_shows_and_how_it_came_about(running: Running, bag: str) -> None:
     known = running.json("show", bag)
-    assert {run["stage"] for run in known["runs"]} == {"photo", "screen", "cutout", "caption", "tag"}
+    assert {run["stage"] for run in known["runs"]} == {"photo", "screen", "cutout", "caption", "tag", "pitch"}
     told = running.ok("show", bag)
     served = known["presentation"]
     assert served["images"][0]["caption"]["zh"] in told

@@ -16,6 +16,8 @@ from engines.vocabulary import Term, Vocabulary, vocabulary
 TYPES = {"jeans": {"en": "jeans", "zh": "牛仔裤", "article": False, "classes": ["jeans"]}}
 SMALL: dict[str, Any] = {
     "attributes": {
+        "category": {"en": "category", "zh": "品类"},
+        "product_type": {"en": "product type", "zh": "商品类型"},
         "colour": {
             "en": "colour",
             "zh": "颜色",
@@ -38,25 +40,56 @@ SMALL: dict[str, Any] = {
 def terms() -> Iterator[tuple[str, Term]]:
     words = vocabulary()
     yield from words.attributes.items()
-    yield from words.attributes["colour"].values.items()
-    yield from words.categories.items()
-    for category in words.categories.values():
-        yield from category.types.items()
+    for attribute in words.attributes:
+        yield from words.values(attribute).items()
 
 
 def test_every_value_is_bilingual() -> None:
     for key, term in terms():
         assert re.fullmatch(r"[a-z0-9]+([_-][a-z0-9]+)*", key), key
         assert term.en.isascii(), key
+        assert not re.search(r"[\u4e00-\u9fff]", term.en), key
         assert re.search(r"[\u4e00-\u9fff]", term.zh), key
 
 
-def test_colour_and_category_words_are_told_apart_in_both_languages() -> None:
+def test_the_values_of_an_attribute_are_told_apart_in_both_languages() -> None:
     words = vocabulary()
-    for group in (words.attributes["colour"].values, words.categories):
+    for attribute in words.attributes:
         for language in ("en", "zh"):
-            labels = [getattr(term, language) for term in group.values()]
-            assert len(set(labels)) == len(labels)
+            labels = [getattr(term, language) for term in words.values(attribute).values()]
+            assert len(set(labels)) == len(labels), attribute
+
+
+def test_a_word_in_either_language_or_a_key_leads_to_its_value() -> None:
+    words = vocabulary()
+    for attribute in words.attributes:
+        for word, key in words.words(attribute):
+            # A key of another value goes first: "glass" is the beer glass of the types, and what vases are of.
+            assert words.value_of(attribute, f" {word.upper()}. ") in {key, word.casefold()}
+    assert words.attribute_of("Color") == words.attribute_of("颜色") == "colour"
+    assert words.value_of("colour", "octarine") is None
+
+
+def test_what_follows_by_rule_has_rules_and_what_is_claimed_has_a_sentence() -> None:
+    attributes = vocabulary().attributes
+    assert {key for key, item in attributes.items() if item.by_rule} == {"style", "scene"}
+    assert {key for key, item in attributes.items() if any(v.when for v in item.values.values())} == {
+        "style",
+        "scene",
+    }
+    assert all(value.sells for value in attributes["feature"].values.values())
+
+
+def test_alike_is_alike_either_way_round() -> None:
+    words = vocabulary()
+    for one, other in (("navy", "blue"), ("grey", "black"), ("white", "beige")):
+        assert words.akin("colour", one, other)
+        assert words.akin("colour", other, one)
+    assert not words.akin("colour", "red", "green")
+    assert words.akin("product_type", "sneakers", "shoes")
+    assert words.akin("product_type", "shoes", "sneakers")
+    assert not words.akin("product_type", "sofa", "shoes")
+    assert not words.akin("category", "home", "furniture")
 
 
 def test_every_mapped_class_exists() -> None:
@@ -96,7 +129,9 @@ def changed(path: str, value: Any) -> dict[str, Any]:
             "attribute colour names unknown categories or types: plants",
         ),
         ("attributes/colour/values/black/zh", "", "at least 1 character"),
-        ("categories/bags/types/bag/classes", [], "needs classes or a garment"),
+        ("categories/bags/types/bag/words", ["Jeans"], "word 'Jeans' leads to two values of product_type"),
+        ("attributes/colour/values/black/like", ["octarine"], "colour black refers to an unknown colour"),
+        ("attributes/colour/values/black/when", [{"smell": ["nice"]}], "refers to an unknown smell: nice"),
         ("categories/bags/colour", "red", "Extra inputs are not permitted"),
     ],
 )
