@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engines.protocols import Captioner, Subject
+from engines.protocols import Captioner, Printed, Subject
 from pipeline.graph import Scope
 from pipeline.outcomes import Outcome
 from tasks._runtime import Runtime
@@ -40,6 +40,6 @@ def caption(items: Sequence[Item], run: Runtime) -> list[Outcome]:
     return [Captioned(en=text.en, zh=text.zh) for text in captioner.caption(subjects)]
 
 
-def subject(run: Runtime, photo: Photo, cutout: CutOut) -> Subject:
-    """A photo with its cut-out's alpha, as engines take it."""
-    return Subject(run.pixels(photo.image), run.alpha(cutout.mask))
+def subject(run: Runtime, photo: Photo, cutout: CutOut, printed: tuple[Printed, ...] = ()) -> Subject:
+    """A photo with its cut-out's alpha and the text read in it, as engines take it."""
+    return Subject(run.pixels(photo.image), run.alpha(cutout.mask), printed)

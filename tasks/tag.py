@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engines.protocols import CatalogFacts, Evidence, Tag, Tagger, Witness
+from engines.protocols import CatalogFacts, Evidence, Printed, Tag, Tagger, Witness
 from engines.trust import Flag, Reviewed, reason, review
 from engines.vocabulary import vocabulary
 from pipeline.events import ImageRef, Product
@@ -16,6 +16,7 @@ from tasks._stage import Item, stage
 from tasks.caption import Captioned, subject
 from tasks.cutout import CutOut
 from tasks.photo import Photo
+from tasks.read_text import ReadText
 
 
 class EvidenceValue(Value):
@@ -102,7 +103,7 @@ def _reads(product: Product, _: ImageRef | None) -> Any:
     scope=Scope.PRODUCT,
     produces=Tagged,
     needs=(CutOut, Photo),
-    uses=(Captioned,),
+    uses=(Captioned, ReadText),
     reads=_reads,
     role="tagger",
     presents=_present,
@@ -111,19 +112,24 @@ def tag(items: Sequence[Item], run: Runtime) -> list[Outcome]:
     """Tag the products of a batch together, each from all its photos, and hold the answers to the rules."""
     tagger: Tagger = run.engine("tagger")
     photos = [_photos(item) for item in items]
-    answers = tagger.tag([[subject(run, photo, cut) for photo, cut in several] for several in photos])
+    answers = tagger.tag(
+        [[subject(run, photo, cut, printed) for photo, cut, printed in several] for several in photos]
+    )
     return [
         _outcome(
             review(vocabulary(), tags, catalog_facts(item.product)),
-            [photo.image.digest for photo, _ in several],
+            [photo.image.digest for photo, *_ in several],
         )
         for item, several, tags in zip(items, photos, answers, strict=True)
     ]
 
 
-def _photos(item: Item) -> list[tuple[Photo, CutOut]]:
+def _photos(item: Item) -> list[tuple[Photo, CutOut, tuple[Printed, ...]]]:
     photos = dict(item.all(Photo))
-    return [(photos[target], cut) for target, cut in item.all(CutOut) if target in photos]
+    printed = {target: read.printed() for target, read in item.all(ReadText)}
+    return [
+        (photos[target], cut, printed.get(target, ())) for target, cut in item.all(CutOut) if target in photos
+    ]
 
 
 def catalog_facts(product: Product) -> CatalogFacts:

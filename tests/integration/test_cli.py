@@ -172,7 +172,14 @@ def bag(running: Running) -> str:
 
 def test_show_tells_what_the_shop_shows_and_how_it_came_about(running: Running, bag: str) -> None:
     known = running.json("show", bag)
-    assert {run["stage"] for run in known["runs"]} == {"photo", "screen", "cutout", "caption", "tag"}
+    assert {run["stage"] for run in known["runs"]} == {
+        "photo",
+        "screen",
+        "read_text",
+        "cutout",
+        "caption",
+        "tag",
+    }
     told = running.ok("show", bag)
     served = known["presentation"]
     assert served["images"][0]["caption"]["zh"] in told
@@ -194,7 +201,7 @@ def test_publishing_again_changes_nothing(running: Running, bag: str) -> None:
 def test_process_reuses_what_has_not_changed(running: Running, bag: str) -> None:
     told = running.ok("process", bag).splitlines()
     assert told[-1] == "done"
-    assert len(told) == 6
+    assert len(told) == 7
     assert all("reused" in line for line in told[:-1])
 
 
