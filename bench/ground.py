@@ -28,6 +28,7 @@ from tasks.caption import Captioned
 from tasks.cutout import CutOut
 from tasks.photo import Photo
 from tasks.pitch import Pitched, PointValue, Rest
+from tasks.read_text import LineValue, ReadText
 from tasks.screen import Screened
 from tasks.tag import EvidenceValue, Tagged, TagValue, Words
 from workers.bootstrap import build_graph
@@ -146,6 +147,8 @@ def canned(stage: str, product: str, target: str) -> Outcome:
             )
         case "screen":
             return Screened(unsafe=0.01, unsafe_from=0.8, image=_blob(key), width=1600, height=1200)
+        case "read_text":
+            return ReadText(lines=(LineValue(text=key, confidence=0.9, box=(0.2, 0.2, 0.6, 0.3)),))
         case "cutout":
             return CutOut(
                 mask=_blob(key),

@@ -16,6 +16,7 @@ from pipeline.routing import Rule
 DEFAULTS: Mapping[str, str] = MappingProxyType(
     {
         "safety_gate": "open_nsfw",
+        "text_reader": "rapidocr",
         "segmenter": "u2netp",
         "captioner": "template",
         "tagger": "imagenet_vocabulary",

@@ -33,7 +33,7 @@ _SHA256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Artifact(BaseModel):
-    """A file, a byte range of a file, or a folder inside one archive of a package registry.
+    """A file, a byte range of a file, files joined to one, or a folder inside one archive of a registry.
 
     ``sha256`` and ``size`` (bytes) are those of the extracted file. Of a folder, ``sha256`` is the digest of
     its listing, ``<sha256 of file>  <path>\\n`` in path order, and ``size`` the sum of its files.
@@ -47,17 +47,19 @@ class Artifact(BaseModel):
     version: str = Field(pattern=r"^[0-9][A-Za-z0-9.+-]*$")
     archive_sha256: _SHA256
     file: str | None = None
+    files: tuple[str, ...] = Field(default=(), description="files that make one when joined in this order")
     span: tuple[int, int] | None = Field(default=None, description="byte range [start, end) of the file")
     tree: str | None = None
     sha256: _SHA256
     size: int = Field(gt=0)
     licence: str
     note: str
+    opt_in: bool = Field(default=False, description="fetched by name only")
 
     @model_validator(mode="after")
     def _names_one_thing(self) -> Self:
-        if (self.file is None) == (self.tree is None):
-            raise ValueError(f"artifact {self.name} needs either file or tree")
+        if [self.file is not None, bool(self.files), self.tree is not None].count(True) != 1:
+            raise ValueError(f"artifact {self.name} needs one of file, files and tree")
         if self.span is not None and (self.file is None or not 0 <= self.span[0] < self.span[1]):
             raise ValueError(f"artifact {self.name} has a byte range that is no range of a file")
         return self
@@ -109,11 +111,11 @@ class Kit:
 
     def path(self, name: str) -> Path:
         """The artifact's file or folder. Raises ConfigurationError where it was not fetched."""
-        place = self._place(self.artifact(name))
+        artifact = self.artifact(name)
+        place = self._place(artifact)
         if not place.exists():
-            raise ConfigurationError(
-                f"the kit's artifact {name!r} is not in {self._folder}: run `vitrine engines --fetch`"
-            )
+            how = f"vitrine engines --fetch{f' {name}' if artifact.opt_in else ''}"
+            raise ConfigurationError(f"the kit's artifact {name!r} is not in {self._folder}: run `{how}`")
         return place
 
     def fetch(self, names: Iterable[str] | None = None, progress: Progress | None = None) -> None:
@@ -161,9 +163,8 @@ def _download(artifact: Artifact, folder: Path) -> Path:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=_DOWNLOAD_TIMEOUT_S, check=False
         )
-        failure = (
-            "" if done.returncode == 0 else (done.stderr or done.stdout).strip()[-500:] or "no reason given"
-        )
+        said = (done.stderr or done.stdout).strip()[-500:] or "no reason given"
+        failure = "" if done.returncode == 0 else said
     except subprocess.TimeoutExpired:
         failure = f"no answer within {_DOWNLOAD_TIMEOUT_S} s"
     archives = [path for path in folder.iterdir() if path.suffix in {".whl", ".tgz"}]
@@ -174,40 +175,49 @@ def _download(artifact: Artifact, folder: Path) -> Path:
             f"It said: {failure or 'nothing was downloaded'}"
         )
     with archives[0].open("rb") as stream:
-        _check(
-            artifact, "archive", artifact.archive_sha256, hashlib.file_digest(stream, "sha256").hexdigest()
-        )
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    _check(artifact, "archive", artifact.archive_sha256, found)
     return archives[0]
 
 
 def _extract(artifact: Artifact, archive: Path, target: Path) -> Path:
     """Only what the manifest names leaves the archive, and nothing lands outside ``target``."""
+    digest = _extract_tree(artifact, archive, target) if artifact.tree else _join(artifact, archive, target)
+    _check(artifact, "content", artifact.sha256, digest)
+    return target
+
+
+def _join(artifact: Artifact, archive: Path, target: Path) -> str:
+    """Write the artifact's one file; returns its digest."""
+    parts = artifact.files or (artifact.file or "",)
+    found = {name: stream.read() for name, stream in _members(archive) if name in parts}
+    if missing := set(parts) - found.keys():
+        raise ConfigurationError(f"{artifact.where()} holds no {min(missing)!r}")
     start, end = artifact.span or (0, None)
-    prefix = f"{artifact.tree}/" if artifact.tree else None
+    content = b"".join(found[name] for name in parts)[start:end]
+    target.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _extract_tree(artifact: Artifact, archive: Path, target: Path) -> str:
+    """Write the artifact's folder; returns the digest of its listing."""
+    prefix = f"{artifact.tree}/"
     listing: list[tuple[str, str]] = []
     for name, stream in _members(archive):
-        if prefix is None:
-            relative = "" if name == artifact.file else None
-        else:
-            relative = name.removeprefix(prefix) if name.startswith(prefix) else None
-        if relative is None:
+        if not name.startswith(prefix):
             continue
-        place = target / relative if relative else target
+        relative = name.removeprefix(prefix)
+        place = target / relative
         if not place.resolve().is_relative_to(target.resolve()):
             raise ConfigurationError(f"{artifact.where()} holds a path that leads outside: {name!r}; refused")
         place.parent.mkdir(parents=True, exist_ok=True)
-        content = stream.read()[start:end]
+        content = stream.read()
         place.write_bytes(content)
         listing.append((relative, hashlib.sha256(content).hexdigest()))
     if not listing:
-        raise ConfigurationError(f"{artifact.where()} holds no {artifact.file or artifact.tree!r}")
-    if prefix is None:
-        digest = listing[0][1]
-    else:
-        lines = "".join(f"{digest}  {path}\n" for path, digest in sorted(listing))
-        digest = hashlib.sha256(lines.encode()).hexdigest()
-    _check(artifact, "content", artifact.sha256, digest)
-    return target
+        raise ConfigurationError(f"{artifact.where()} holds no {artifact.tree!r}")
+    lines = "".join(f"{digest}  {path}\n" for path, digest in sorted(listing))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:

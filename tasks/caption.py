@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engines.protocols import Captioner, Subject
+from engines.protocols import Captioner, Printed, Subject
 from pipeline.errors import RejectedInput, VitrineError
+from pipeline.events import Product
 from pipeline.graph import Scope
 from pipeline.outcomes import Outcome
 from tasks._runtime import Runtime
@@ -37,13 +38,15 @@ def _present(outcome: Captioned) -> Mapping[str, Any]:
 def caption(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
     """Caption the photos of a batch together."""
     captioner: Captioner = run.engine("captioner")
-    subjects = [subject(run, item.one(Photo), item.one(CutOut)) for item in items]
+    subjects = [subject(run, item.product, item.one(Photo), item.one(CutOut)) for item in items]
     return [
         text if isinstance(text, RejectedInput) else Captioned(en=text.en, zh=text.zh)
         for text in captioner.caption(subjects)
     ]
 
 
-def subject(run: Runtime, photo: Photo, cutout: CutOut) -> Subject:
-    """A photo with its cut-out's alpha, as engines take it."""
-    return Subject(run.pixels(photo.image), run.alpha(cutout.mask))
+def subject(
+    run: Runtime, product: Product, photo: Photo, cutout: CutOut, printed: tuple[Printed, ...] = ()
+) -> Subject:
+    """A photo with its cut-out's alpha, the text read in it, and what its engine reads of the merchant's words."""
+    return Subject(run.pixels(photo.image), run.alpha(cutout.mask), printed, run.facts(product))

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engines.protocols import Brief, Pitcher, SellingPoint, Subject
+from engines.protocols import Brief, Pitcher, SellingPoint
 from engines.trust import proven
+from pipeline.errors import RejectedInput, VitrineError
 from pipeline.graph import Scope
 from pipeline.outcomes import Outcome, Value
 from tasks._runtime import Runtime
 from tasks._stage import Item, stage
-from tasks.caption import subject
 from tasks.cutout import CutOut
 from tasks.photo import Photo
-from tasks.tag import Tagged, catalog_facts, photos_of, read_facts
+from tasks.read_text import ReadText
+from tasks.tag import Tagged, catalog_facts, read_facts, subjects_of
 
 
 class Rest(Value):
@@ -47,27 +48,29 @@ def _present(outcome: Pitched) -> Mapping[str, Any]:
     scope=Scope.PRODUCT,
     produces=Pitched,
     needs=(Tagged,),
-    uses=(CutOut, Photo),
+    uses=(CutOut, Photo, ReadText),
     reads=read_facts,
     role="pitcher",
     presents=_present,
 )
-def pitch(items: Sequence[Item], run: Runtime) -> list[Outcome]:
+def pitch(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
     """Ask for the selling points of a batch together, and keep those that rest on something."""
     pitcher: Pitcher = run.engine("pitcher")
     briefs = [_brief(item, run) for item in items]
     answers = pitcher.pitch(briefs)
     return [
-        Pitched(points=tuple(_point(point) for point in proven(points, brief.tags, brief.facts)))
+        points
+        if isinstance(points, RejectedInput)
+        else Pitched(points=tuple(_point(point) for point in proven(points, brief.tags, brief.facts)))
         for brief, points in zip(briefs, answers, strict=True)
     ]
 
 
 def _brief(item: Item, run: Runtime) -> Brief:
-    def subjects() -> list[Subject]:
-        return [subject(run, photo, cut) for photo, cut in photos_of(item)]
-
-    return Brief(catalog_facts(item.product), item.one(Tagged).held(), (), subjects)
+    printed = tuple(line for _, read in item.all(ReadText) for line in read.printed())
+    return Brief(
+        catalog_facts(item.product), item.one(Tagged).held(), printed, lambda: subjects_of(run, item)
+    )
 
 
 def _point(point: SellingPoint) -> PointValue:

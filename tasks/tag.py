@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engines.protocols import CatalogFacts, Evidence, Tag, Tagger, Witness
+from engines.protocols import CatalogFacts, Evidence, Printed, Subject, Tag, Tagger, Witness
 from engines.trust import Flag, Reviewed, reason, review
 from engines.vocabulary import vocabulary
 from pipeline.errors import RejectedInput, VitrineError
@@ -17,6 +17,7 @@ from tasks._stage import Item, stage
 from tasks.caption import Captioned, subject
 from tasks.cutout import CutOut
 from tasks.photo import Photo
+from tasks.read_text import ReadText
 
 
 class EvidenceValue(Value):
@@ -107,7 +108,7 @@ def read_facts(product: Product, _: ImageRef | None) -> Any:
     scope=Scope.PRODUCT,
     produces=Tagged,
     needs=(CutOut, Photo),
-    uses=(Captioned,),
+    uses=(Captioned, ReadText),
     reads=read_facts,
     role="tagger",
     presents=_present,
@@ -116,22 +117,30 @@ def tag(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
     """Tag the products of a batch together, each from all its photos, and hold the answers to the rules."""
     tagger: Tagger = run.engine("tagger")
     photos = [photos_of(item) for item in items]
-    answers = tagger.tag([[subject(run, photo, cut) for photo, cut in several] for several in photos])
+    answers = tagger.tag([subjects_of(run, item) for item in items])
     return [
         tags
         if isinstance(tags, RejectedInput)
         else _outcome(
             review(vocabulary(), tags, catalog_facts(item.product)),
-            [photo.image.digest for photo, _ in several],
+            [photo.image.digest for photo, *_ in several],
         )
         for item, several, tags in zip(items, photos, answers, strict=True)
     ]
 
 
-def photos_of(item: Item) -> list[tuple[Photo, CutOut]]:
-    """The product's photos that were cut out, in their order."""
+def subjects_of(run: Runtime, item: Item) -> list[Subject]:
+    """The product's photos that were cut out, as engines take them."""
+    return [subject(run, item.product, photo, cut, printed) for photo, cut, printed in photos_of(item)]
+
+
+def photos_of(item: Item) -> list[tuple[Photo, CutOut, tuple[Printed, ...]]]:
+    """The product's photos that were cut out, in their order, each with the text read in it."""
     photos = dict(item.all(Photo))
-    return [(photos[target], cut) for target, cut in item.all(CutOut) if target in photos]
+    printed = {target: read.printed() for target, read in item.all(ReadText)}
+    return [
+        (photos[target], cut, printed.get(target, ())) for target, cut in item.all(CutOut) if target in photos
+    ]
 
 
 def catalog_facts(product: Product) -> CatalogFacts:

@@ -106,7 +106,7 @@ def _kit(cache: Path | None) -> Iterator[Check]:
 
     kit = Kit(cache)
     # The files are models; the folders are photographs, which only the demo needs.
-    models = [artifact for artifact in kit.artifacts() if artifact.tree is None]
+    models = [a for a in kit.artifacts() if a.tree is None and (not a.opt_in or kit.fetched(a.name))]
     missing = [artifact.name for artifact in models if not kit.fetched(artifact.name)]
     if missing:
         detail = f"not fetched: {', '.join(missing)}"

