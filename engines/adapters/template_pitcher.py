@@ -117,7 +117,9 @@ class _Pitch:
             why_en = f": {', '.join(value.en for value in values)}" if values else ""
             why_zh = f"：{'、'.join(value.zh for value in values)}" if values else ""
             yield _point(
-                f"{capitalised(en)} in style{why_en}", f"{zh}设计{why_zh}", (*_pairs([tag]), *grounds)
+                f"{capitalised(with_article(en))} look{why_en}",
+                f"{zh}设计{why_zh}",
+                (*_pairs([tag]), *grounds),
             )
 
     def _scenes(self) -> Iterator[SellingPoint]:
