@@ -196,7 +196,7 @@ def test_a_scene_follows_from_the_type() -> None:
 
 def test_an_engines_style_stands_only_on_what_holds() -> None:
     well = seen("style", "romantic", 0.9, ("colour", "white"), ("图案", "纯色"))
-    badly = seen("style", "bohemian", 0.9, ("pattern", "printed"))
+    badly = seen("style", "bohemian", 0.9, ("pattern", "printed"), ("colour", "white"))
     reviewed = review(WORDS, [*DRESS, *MINIMAL[1:], well, badly, seen("style", "vintage")], NOTHING)
     tag = held(reviewed)["style", "romantic"]
     assert tag.because == (("colour", "white"), ("pattern", "plain"))
