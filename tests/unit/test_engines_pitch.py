@@ -21,6 +21,7 @@ from tasks._batch import Item
 from tasks.cutout import CutOut
 from tasks.photo import Photo
 from tasks.pitch import Pitched, pitch
+from tasks.read_text import ReadText
 from tasks.tag import Tagged, TagValue, Words
 
 WORDS = vocabulary()
@@ -50,7 +51,11 @@ def texts(points: list[SellingPoint]) -> list[tuple[str, str]]:
 
 
 def test_a_product_is_told_by_what_holds(engines: Engines) -> None:
-    facts = {"title": "Leather Sofa", "tags": ("brown",), "description": "with a recline feature"}
+    facts: dict[str, Any] = {
+        "title": "Leather Sofa",
+        "tags": ("brown",),
+        "description": "with a recline feature",
+    }
     points = pitched(engines, **facts)
     assert texts(points) == [
         ("A brown leather sofa.", "棕色皮革沙发。"),
@@ -155,9 +160,9 @@ def test_the_stage_keeps_what_holds_and_says_what_it_rests_on(engines: Engines) 
         job_id=1, token=1, attempt=1, recipe="", lane=Lane.LIVE, run_id=1, plan_id=1, source="shop",
         product_id="p", product=Product(product_id="p", revision=1, brand="Acme"), image=None, target="",
         revision=1, generation=0, cause="event", event_id=None, traceparent=None,
-        inputs={"tag": [("", tagged)], "cutout": [], "photo": []},
+        inputs={"tag": [("", tagged)], "cutout": [], "photo": [], "read_text": []},
     )  # fmt: skip
-    item = Item(claimed, {Tagged: "tag", CutOut: "cutout", Photo: "photo"})
+    item = Item(claimed, {Tagged: "tag", CutOut: "cutout", Photo: "photo", ReadText: "read_text"})
     (outcome,) = pitch([item], _Run(engines))  # type: ignore[arg-type]
     assert isinstance(outcome, Pitched)
     shown = json.loads(outcome.model_dump_json())["points"]
