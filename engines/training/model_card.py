@@ -36,7 +36,7 @@ def table(measured: Measured) -> str:
         "",
         f"- Accuracy {wilson(int(right.sum()), len(right))}, Wilson's 95% interval.",
         f"- Macro-F1 {macro_f1_interval(truth, answer, len(KINDS))}, 95% interval by bootstrap.",
-        f"- Expected calibration error {error:.3f}, ten bins.",
+        f"- Expected calibration error {error:.3f}, ten bins of equally many answers.",
     ]
     return "\n".join(lines)
 

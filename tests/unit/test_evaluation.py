@@ -428,12 +428,14 @@ def test_markdown_names_the_command_and_no_folder(data: Path, capsys: pytest.Cap
     assert "| product_type | " in told
     assert "## Errors" in told
     assert "torch " in told
+    assert "2 photographs, told from pixels and the merchant's words; 0 flags." in told
 
 
 def test_a_table_is_printed_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     cases = [case("t-shirt", ("shirt", 0.9), file="\x1b[31mred.jpg"), case("shirt", ("shirt", 0.7))]
     report = Report(
         command="",
+        facts=True,
         engines={"tagger": "some@1"},
         photos=3,
         unreadable={"b.jpg": "damaged"},

@@ -104,6 +104,7 @@ def understanding(
     cases = {name: _cases(understood, name) for name in attributes}
     report = Report(
         command=_command(data, photos, chosen, wanted, apart, facts, limit),
+        facts=facts,
         engines=engines.engines(),
         photos=len(understood),
         unreadable={one.example.file: one.unreadable for one in understood if one.unreadable},

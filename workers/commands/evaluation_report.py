@@ -35,6 +35,7 @@ class Report:
     """One run: what was measured, on what, and what came out."""
 
     command: str
+    facts: bool
     engines: Mapping[str, str]
     photos: int
     unreadable: Mapping[str, str]
@@ -48,6 +49,7 @@ class Report:
     def as_json(self) -> Mapping[str, Any]:
         return {
             "command": self.command,
+            "facts": self.facts,
             "engines": dict(self.engines),
             "photos": self.photos,
             "unreadable": dict(self.unreadable),
@@ -135,9 +137,10 @@ def _mistakes(report: Report) -> _Table:
 
 
 def _notes(report: Report) -> list[str]:
+    told = "pixels and the merchant's words" if report.facts else "pixels alone"
     lines = [
         f"Engines: {', '.join(f'{role} {label}' for role, label in report.engines.items())}.",
-        f"{report.photos} photographs; where the merchant says otherwise: {report.flags} flags.",
+        f"{report.photos} photographs, told from {told}; {report.flags} flags.",
     ]
     for what, files in (("cannot be read", report.unreadable), ("set aside without tags", report.set_aside)):
         lines += [
@@ -146,8 +149,8 @@ def _notes(report: Report) -> list[str]:
     if report.missing:
         lines.append(f"{len(report.missing)} labelled files are missing: {_listed(report.missing)}.")
     if report.unknown:
-        told = (f"{attribute} {label} ({photos})" for (attribute, label), photos in report.unknown.items())
-        lines.append(f"Labels that the vocabulary lacks, left out: {_listed(told)}.")
+        lacking = (f"{attribute} {label} ({photos})" for (attribute, label), photos in report.unknown.items())
+        lines.append(f"Labels that the vocabulary lacks, left out: {_listed(lacking)}.")
     return lines
 
 
