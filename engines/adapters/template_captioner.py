@@ -20,8 +20,8 @@ _COLOURS, _LEAST_SHARE = 2, 0.25
 """How many colours a sentence names, and the least share of the product each must have."""
 
 _SURE_OBJECT = 0.6
-"""The detector's score from which an object beside the product, or one more of its kind, is worth a word: at
-this score one in thirty of its objects on 54 catalog photos was something else."""
+"""The detector's score from which an object beside the product, or one more of its kind, is worth a word: of
+28 such objects on 54 catalog photos 24 were what it said."""
 
 _UNTOLD = Bilingual(en="A product photo.", zh="一张商品照片。")
 
@@ -79,15 +79,15 @@ def _product(words: Vocabulary, finding: Finding, colours: Sequence[Term]) -> Bi
         return Bilingual(f"A product{f' in {en}' if en else ''}", f"一件{f'{zh}的' if zh else ''}商品")
     category = words.categories[finding.category.value]
     if finding.product_type is None:
-        phrase = f"{category.en} product{f' in {en}' if en else ''}"
         return Bilingual(
-            f"{_article(phrase).capitalize()}{phrase}", f"一件{f'{zh}的' if zh else ''}{category.zh}类商品"
+            f"A product from the {category.en} range{f' in {en}' if en else ''}",
+            f"一件{f'{zh}的' if zh else ''}{category.zh}类商品",
         )
     kind = category.types[finding.product_type.value]
     phrase = f"{en} {kind.en}" if en else kind.en
     return Bilingual(
         f"A photo of {_article(phrase) if kind.article else ''}{phrase}",
-        f"一张{f'{zh}的' if zh else ''}{kind.zh}的照片",
+        f"一张{f'{zh}的' if zh else ''}{kind.zh}照片",
     )
 
 
