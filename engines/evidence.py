@@ -1,152 +1,149 @@
-"""What classifiers say of a product: seen close up, and cut out on plain grey, heard with equal weight."""
+"""What a product is, concluded from what the models say of its photos.
+
+Every photo speaks for categories and product types through three witnesses: ImageNet's classes, the detector's
+objects, and the garment head. Photos are averaged, each by how sure it is, so that a photo of a detail neither
+has the last word nor drowns the others; their order changes nothing. How often such a conclusion is right was
+fitted on labelled photos (``engines.training.understanding_calibration``), and under a floor it is not drawn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
-
-from engines.cutouts import shows_subject
-from engines.protocols import RGB, Classifier, GarmentClassifier, Subject
+from engines.calibration import calibration
+from engines.hearing import Heard, Voices, hear, iou, together
+from engines.protocols import Evidence, Witness
+from engines.sights import SURELY, Sight
 from engines.vocabulary import Vocabulary
 
-_MARGIN = 0.1
-"""Around the cut-out's box, as a share of its sides: a classifier wants a little surrounding."""
+CATEGORY_FLOOR, TYPE_FLOOR = 0.75, 0.75
+"""Under these probabilities of being right a category or a product type is not named."""
 
 
-_PLAIN = 200
-"""The grey behind a cut-out, on every channel."""
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The likeliest value, and the features that its probability is calculated from."""
 
-CATEGORY_FLOOR, TYPE_FLOOR = 0.35, 0.4
-"""Under these a category or a product type is not named.
+    value: str
+    features: Mapping[str, float]
 
-With EfficientNet-Lite2, of 66 catalog products 47 of 48 named categories and 32 of 34 types were right at
-these floors, of 140 phone photos of clothes 121 of 124 and 41 of 48.
-"""
 
-GARMENT_FLOOR = 0.7
-"""Under this the garment head names no type.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A value with the probability that it is right and what speaks for it."""
 
-Over the folds of its training part it names a type on 86% of the photographs, and 94.7% of these are right.
-"""
-
-_WORN_FLOOR = 0.2
-"""Under this a category worn is too faint a suspicion to ask the garment head, which always names one."""
-
-_WORN = ("clothing", "footwear")
+    value: str
+    confidence: float
+    evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The best-supported category and, within it, product type; None where it stays under the floor.
+    """What a product is; None where that cannot be told. A type is never told without its category."""
 
-    ``evidence`` names the classes that speak for it, most probable first; ``garment`` the garment head's word
-    where the type rests on it. ``worn`` says that the garment head may be asked.
-    """
-
-    category: str | None
-    category_confidence: float
-    product_type: str | None
-    type_confidence: float
-    evidence: str
-    worn: bool
-    garment: str = ""
+    category: Told | None
+    product_type: Told | None
 
 
-def views(subject: Subject) -> list[RGB]:
-    """The pictures to classify: the product close up, and the same cut out on grey.
-
-    Where the cut-out shows no subject, the whole photo alone; it is not heard otherwise, since a photo in
-    which the product is small says more of the surroundings.
-    """
-    if not shows_subject(subject.alpha):
-        return [subject.picture]
-    inside = subject.alpha > 0.5
-    height, width = inside.shape
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    down, across = round(_MARGIN * (bottom - top)), round(_MARGIN * (right - left))
-    box = np.s_[
-        max(0, top - down) : min(height, bottom + down), max(0, left - across) : min(width, right + across)
-    ]
-    close, alpha = subject.picture[box], subject.alpha[box][..., np.newaxis]
-    return [close, (close * alpha + _PLAIN * (1 - alpha)).astype(np.uint8)]
-
-
-def probabilities(classifier: Classifier, subjects: Sequence[Subject]) -> list[dict[str, float]]:
-    """For each subject the mean over its views of every class's probability, by class name."""
-    seen = [views(subject) for subject in subjects]
-    labels = iter(classifier.classify([view for several in seen for view in several]))
-    return [
-        mean([{label.name: label.confidence for label in next(labels)} for _ in several]) for several in seen
-    ]
-
-
-def mean(several: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of distributions given by name; a name missing from one counts zero there."""
-    names: Iterable[str] = dict.fromkeys(name for one in several for name in one)
-    return {name: sum(one.get(name, 0.0) for one in several) / len(several) for name in names}
-
-
-def findings(
-    vocabulary: Vocabulary,
-    classifier: Classifier,
-    garments: GarmentClassifier,
-    products: Sequence[Sequence[Subject]],
-) -> list[Finding]:
-    """What each product is, its photos heard together; the garment head is asked only of what is worn."""
-    heard = iter(probabilities(classifier, [subject for subjects in products for subject in subjects]))
-    found = [find(vocabulary, mean([next(heard) for _ in subjects])) for subjects in products]
-    asked = [subjects for finding, subjects in zip(found, products, strict=True) if finding.worn]
-    kinds = iter(garments.classify_garments([subject for subjects in asked for subject in subjects]))
-    told = iter(
-        [
-            mean([{label.name: label.confidence for label in next(kinds)} for _ in subjects])
-            for subjects in asked
-        ]
+def find(words: Vocabulary, sights: Sequence[Sight]) -> Finding:
+    """Decide on category and product type from all photos, or abstain from either under its floor."""
+    if not sights:
+        return Finding(None, None)
+    each = [hear(words, sight) for sight in sights]
+    heard = together(each)
+    category, product_type = candidates(words, heard)
+    probable = calibration("category").probability(category.features)
+    if probable < CATEGORY_FLOOR:
+        return Finding(None, None)
+    told = Told(
+        category.value,
+        probable,
+        _evidence(words, sights, category.value, lambda one: each[one].categories[category.value]),
     )
-    return [refine(vocabulary, one, next(told)) if one.worn else one for one in found]
+    if product_type is None:
+        return Finding(told, None)
+    value = product_type.value
+    type_probable = calibration("product_type").probability(product_type.features)
+    if type_probable < TYPE_FLOOR:
+        return Finding(told, None)
+    evidence = _evidence(words, sights, value, lambda one: each[one].types[category.value][value])
+    # A type is right only where its category is.
+    return Finding(told, Told(value, min(probable, type_probable), evidence))
 
 
-def find(vocabulary: Vocabulary, by_class: Mapping[str, float]) -> Finding:
-    """Decide on category and product type, or abstain from either under its floor."""
-    weighed = vocabulary.weigh(by_class)
-    category, confidence = max(weighed.categories.items(), key=lambda item: item[1])
-    product_type, type_confidence = max(weighed.types[category].items(), key=lambda item: item[1])
-    entry = vocabulary.categories[category]
-    testifying = {*entry.classes, *(name for item in entry.types.values() for name in item.classes)}
+def candidates(words: Vocabulary, heard: Heard) -> tuple[Candidate, Candidate | None]:
+    """The likeliest category and, within it, product type, with what their probabilities rest on."""
+    category = max(heard.categories, key=lambda key: heard.categories[key].support)
+    voices = heard.categories[category]
+    chosen = Candidate(category, {"classes": voices.classes, "objects": voices.objects, "worn": heard.worn})
+    product_type = _likeliest_type(words, category, heard.types[category])
+    if product_type is None:
+        return chosen, None
+    its = heard.types[category][product_type]
+    features = {
+        "classes": its.classes,
+        "objects": its.objects,
+        "garments": its.garments,
+        "category": voices.support,
+    }
+    return chosen, Candidate(product_type, features)
+
+
+def _likeliest_type(words: Vocabulary, category: str, types: Mapping[str, Voices]) -> str | None:
+    """The garment head's where it was asked, unless a narrower one, or one it does not know, is clear."""
+    entries = words.categories[category].types
+    best = max(types, key=lambda key: types[key].support)
+    garments = [key for key in types if entries[key].garment and types[key].garments > 0]
+    if garments:
+        worn = max(garments, key=lambda key: types[key].garments)
+        others = [key for key in types if not entries[key].garment]
+        best = max(others, key=lambda key: types[key].support, default=worn)
+        fits = worn in entries[best].kind_of or not entries[best].kind_of
+        return best if fits and types[best].support >= SURELY else worn
+    return best if types[best].support > 0 else None
+
+
+def _evidence(
+    words: Vocabulary, sights: Sequence[Sight], value: str, voices: Callable[[int], Voices]
+) -> Evidence:
+    """The photo that speaks strongest for a value, where in it, and what was seen there."""
+    photo = max(range(len(sights)), key=lambda one: (voices(one).support, voices(one).garments))
+    sight, speaks = sights[photo], voices(photo)
+    agreeing = [
+        item
+        for item in sight.objects
+        if words.objects.get(item.name) in (value, *_around(words, value))
+        and (sight.cutout is None or iou(item.box, sight.cutout) >= 0.5)
+    ]
+    said = [f"the classifier sees {classes}"] if (classes := _classes(words, sight, value)) else []
+    if agreeing:
+        said.append(f"the detector sees {agreeing[0].name.lower()} {agreeing[0].confidence:.2f}")
+    if speaks.garments > 0 and sight.garments:
+        word, p = max(sight.garments.items(), key=lambda item: item[1])
+        said.append(f"the garment head sees {word} {p:.2f}")
+    told = ", ".join(said) or "the photos together suggest it"
+    more = f", clearest of {len(sights)} photos" if len(sights) > 1 else ""
+    return Evidence(
+        Witness.PHOTO, told + more, photo=photo, box=agreeing[0].box if agreeing else sight.cutout
+    )
+
+
+def _around(words: Vocabulary, value: str) -> tuple[str, ...]:
+    """The keys whose objects speak for a value as well: a type's category, and a category's types."""
+    if value in words.categories:
+        return tuple(words.categories[value].types)
+    return (words.category_of(value),)
+
+
+def _classes(words: Vocabulary, sight: Sight, value: str) -> str:
+    """The three most probable classes that testify for a value, with their probabilities."""
+    if value in words.categories:
+        entry = words.categories[value]
+        testifying = {*entry.classes, *(name for item in entry.types.values() for name in item.classes)}
+    else:
+        testifying = set(words.categories[words.category_of(value)].types[value].classes)
     heard = sorted(
-        ((p, name) for name, p in by_class.items() if name in testifying and p >= 0.05), reverse=True
+        ((p, name) for name, p in sight.by_class.items() if name in testifying and p >= 0.05), reverse=True
     )
-    strongest = entry.types[product_type]
-    known = bool(strongest.garment or strongest.kind_of)
-    # Among clothes the head may know better; socks that are surely socks it does not know.
-    askable = known or (category in _WORN and type_confidence < TYPE_FLOOR)
-    return Finding(
-        category=category if confidence >= CATEGORY_FLOOR else None,
-        category_confidence=min(1.0, confidence),
-        product_type=product_type if type_confidence >= TYPE_FLOOR else None,
-        type_confidence=min(1.0, type_confidence),
-        evidence=", ".join(f"{name} {p:.2f}" for p, name in heard[:3]),
-        worn=askable and confidence >= _WORN_FLOOR,
-    )
-
-
-def refine(vocabulary: Vocabulary, finding: Finding, by_garment: Mapping[str, float]) -> Finding:
-    """The finding with the garment head's type where it is sure, unless the finding's own is a narrower one."""
-    word, confidence = max(by_garment.items(), key=lambda item: item[1])
-    if confidence < GARMENT_FLOOR:
-        return finding
-    category, product_type = vocabulary.garment(word)
-    if finding.category == category and finding.product_type is not None:
-        own = vocabulary.categories[category].types[finding.product_type]
-        if product_type in own.kind_of:
-            return finding
-    return replace(
-        finding,
-        category=category,
-        product_type=product_type,
-        type_confidence=min(1.0, confidence),
-        garment=f"{word} {confidence:.2f}",
-    )
+    return ", ".join(f"{name} {p:.2f}" for p, name in heard[:3])

@@ -41,12 +41,16 @@ class Weighed:
 
 
 class Vocabulary(BaseModel):
-    """The whole file, checked: known categories, and no key, label or class used twice."""
+    """The whole file, checked: known categories, and no key, label or class used twice.
+
+    ``objects`` are the object detector's labels with the category or product type that each means.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     attributes: dict[str, Attribute]
     categories: dict[str, Category]
+    objects: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -78,6 +82,9 @@ class Vocabulary(BaseModel):
             for name, value in attribute.values.items():
                 self._check_references(key, name, value)
             _ = self._key_of_word[key]
+        unknown = set(self.objects.values()) - known
+        if unknown:
+            raise ValueError(f"objects name unknown categories or types: {', '.join(sorted(unknown))}")
         return self
 
     def _check_references(self, attribute: str, name: str, value: AttributeValue) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from PIL import Image
 
 from engines.declaration import Loading, engine
 from engines.protocols import RGB, Classifier, Label
+from engines.recent import Recent
 
 _SIDE = 260
 _GREY = 127
@@ -40,7 +41,7 @@ class EfficientNetClassifier:
     It is an ``ImageEncoder`` as well, for heads trained on what it sees.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(self, loading: Loading) -> None:
         self._torch = loading.device.torch()
@@ -53,31 +54,34 @@ class EfficientNetClassifier:
         layout = self._torch.channels_last
         self._model = model.eval().to(self._kind, self._dtype, memory_format=layout)
         self._names: list[str] = json.loads(loading.path("imagenet-labels").read_text("utf-8"))
+        # Classes and heads rest on the same features, and more than one stage asks about a photo.
+        self._recent: Recent[npt.NDArray[np.float32]] = Recent()
 
     def warm_up(self) -> None:
         self.classify([np.zeros((8, 8, 3), np.uint8)])
 
     def classify(self, pictures: Sequence[RGB]) -> list[list[Label]]:
-        chunks = [pictures[start : start + _CHUNK] for start in range(0, len(pictures), _CHUNK)]
-        return [self._labels(row) for chunk in chunks for row in self._run(chunk, self._probabilities)]
+        features = self._torch.from_numpy(self.encode(pictures)).to(self._kind, self._dtype)
+        with self._torch.inference_mode():
+            # The last layer of the model, which features skip; its dropout does nothing outside training.
+            rows = self._model._fc(features).float().softmax(dim=1).cpu().numpy()
+        return [self._labels(row) for row in rows]
 
     def encode(self, pictures: Sequence[RGB]) -> npt.NDArray[np.float32]:
         """(N, 1280), the last convolution's channels averaged over the picture; not normalised."""
-        chunks = [pictures[start : start + _CHUNK] for start in range(0, len(pictures), _CHUNK)]
-        rows = [self._run(chunk, self._features) for chunk in chunks]
-        return np.concatenate([np.zeros((0, FEATURES), np.float32), *rows])
+        rows = self._recent.answers([_square(picture) for picture in pictures], self._features)
+        return np.stack(rows) if rows else np.zeros((0, FEATURES), np.float32)
 
-    def _probabilities(self, batch: Any) -> Any:
-        return self._model(batch).float().softmax(dim=1)
+    def _features(self, squares: Sequence[RGB]) -> list[npt.NDArray[np.float32]]:
+        chunks = [squares[start : start + _CHUNK] for start in range(0, len(squares), _CHUNK)]
+        return [row for chunk in chunks for row in self._run(chunk)]
 
-    def _features(self, batch: Any) -> Any:
-        return self._model.extract_features(batch).float().mean(dim=(2, 3))
-
-    def _run(self, pictures: Sequence[RGB], read: Callable[[Any], Any]) -> npt.NDArray[np.float32]:
-        values = np.stack([_prepare(picture) for picture in pictures])
+    def _run(self, squares: Sequence[RGB]) -> npt.NDArray[np.float32]:
+        values = (np.stack(squares).astype(np.float32) - _GREY) / np.float32(128)
         with self._torch.inference_mode():
             batch = self._torch.from_numpy(values).permute(0, 3, 1, 2).to(self._kind, self._dtype)
-            rows: npt.NDArray[np.float32] = read(batch).cpu().numpy()
+            found = self._model.extract_features(batch).float().mean(dim=(2, 3))
+            rows: npt.NDArray[np.float32] = found.cpu().numpy()
         if not np.isfinite(rows).all():
             raise FloatingPointError("efficientnet_lite2 answered NaN or infinity")
         return rows
@@ -90,7 +94,7 @@ class EfficientNetClassifier:
         return sorted((Label(name, p) for name, p in by_name.items()), key=lambda label: -label.confidence)
 
 
-def _prepare(picture: RGB) -> npt.NDArray[np.float32]:
+def _square(picture: RGB) -> RGB:
     """(260, 260, 3), the whole picture on a grey square: a centre crop would cut products off."""
     height, width = picture.shape[:2]
     scale = _SIDE / max(height, width)
@@ -98,5 +102,4 @@ def _prepare(picture: RGB) -> npt.NDArray[np.float32]:
     small = Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)
     square = Image.new("RGB", (_SIDE, _SIDE), (_GREY, _GREY, _GREY))
     square.paste(small, ((_SIDE - size[0]) // 2, (_SIDE - size[1]) // 2))
-    values: npt.NDArray[np.float32] = (np.asarray(square, np.float32) - _GREY) / np.float32(128)
-    return values
+    return np.asarray(square)

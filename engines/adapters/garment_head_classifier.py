@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.declaration import Loading, engine
-from engines.evidence import views
 from engines.protocols import RGB, GarmentClassifier, ImageEncoder, Label, Subject
+from engines.sights import views
 
 _ENCODER = "efficientnet_lite2"
 

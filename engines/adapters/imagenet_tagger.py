@@ -1,4 +1,4 @@
-"""Tags of the shop's vocabulary from ImageNet classes, the garment head, and the colours of the cut-out."""
+"""Tags of the shop's vocabulary from ImageNet classes, detected objects, the garment head, and the cut-out."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from typing import ClassVar
 
 import numpy as np
 
+from engines import calibration
 from engines.colours import mean_palette, palette
 from engines.declaration import Loading, engine
-from engines.evidence import Finding, findings
-from engines.protocols import Classifier, Evidence, GarmentClassifier, Subject, Tag, Tagger, Witness
+from engines.evidence import find
+from engines.protocols import Evidence, Subject, Tag, Tagger, Witness
+from engines.sights import MODELS, Models, Sight, sights
 from engines.vocabulary import FILE, Vocabulary, vocabulary
-
-_CLASSIFIER, _GARMENTS = "efficientnet_lite2", "garment_head"
 
 _LEAST_SHARE = 0.15
 """The least share of the product's surface that makes a colour a tag."""
+
+_SLEEVES = {"t-shirt": "short", "long-sleeve-top": "long", "sweatshirt": "long", "cardigan": "long"}
+"""What the name of a type already says of its sleeves."""
 
 
 @engine(
     "imagenet_vocabulary",
     capability=Tagger,
-    needs=(_CLASSIFIER, _GARMENTS),
-    data=(FILE,),
+    needs=MODELS,
+    data=(FILE, calibration.FILE),
     licence="Apache-2.0",
     batch=16,
     memory_mb=50,
@@ -31,46 +34,60 @@ _LEAST_SHARE = 0.15
 class ImageNetTagger:
     """Category, product type and colours, told from the pixels alone: the merchant's words are not used.
 
-    Photos of one product are heard together: probabilities and shares are averaged over them.
+    Photos of one product are heard together, each by how sure it is.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __init__(self, loading: Loading) -> None:
-        self._classifier: Classifier = loading.engine(_CLASSIFIER)
-        self._garments: GarmentClassifier = loading.engine(_GARMENTS)
+        self._models = Models.of(loading)
         self._vocabulary = vocabulary()
 
     def warm_up(self) -> None:
         self.tag([[Subject(np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.float32))]])
 
     def tag(self, products: Sequence[Sequence[Subject]]) -> list[list[Tag]]:
-        found = findings(self._vocabulary, self._classifier, self._garments, products)
-        return [
-            _tags(self._vocabulary, subjects, finding)
-            for subjects, finding in zip(products, found, strict=True)
-        ]
+        photos = [subject for subjects in products for subject in subjects]
+        seen = iter(sights(self._vocabulary, self._models, photos))
+        return [_tags(self._vocabulary, subjects, [next(seen) for _ in subjects]) for subjects in products]
 
 
-def _tags(words: Vocabulary, subjects: Sequence[Subject], finding: Finding) -> list[Tag]:
-    if not subjects:
-        return []
-    photos = f"{len(subjects)} photo{'s' if len(subjects) > 1 else ''}"
-    tags = []
-    if finding.category is not None:
-        reason = f"the classifier sees {finding.evidence} in {photos}"
-        tags.append(_seen("category", finding.category, finding.category_confidence, reason))
-        if finding.product_type is not None:
-            if finding.garment:
-                reason = f"the garment head sees {finding.garment} in {photos}"
-            tags.append(_seen("product_type", finding.product_type, finding.type_confidence, reason))
-    if words.applies("colour", finding.category):
-        for colour in mean_palette([palette(subject) for subject in subjects]):
-            if colour.share >= _LEAST_SHARE:
-                reason = f"{colour.share:.0%} of the cut-out's pixels in {photos}"
-                tags.append(_seen("colour", colour.name, min(1.0, colour.share), reason))
+def _tags(words: Vocabulary, subjects: Sequence[Subject], seen: Sequence[Sight]) -> list[Tag]:
+    finding = find(words, seen)
+    told = {"category": finding.category, "product_type": finding.product_type}
+    tags = [
+        Tag(attribute, one.value, one.confidence, (one.evidence,))
+        for attribute, one in told.items()
+        if one is not None
+    ]
+    category = finding.category.value if finding.category else None
+    product_type = finding.product_type.value if finding.product_type else None
+    if words.applies("colour", category, product_type):
+        tags += _colours(subjects, seen)
+    if finding.product_type is not None:
+        tags += _sleeves(words, finding.product_type.value, finding.product_type.confidence)
     return tags
 
 
-def _seen(attribute: str, value: str, confidence: float, words: str) -> Tag:
-    return Tag(attribute, value, confidence, (Evidence(Witness.PHOTO, words, photo=0),))
+def _colours(subjects: Sequence[Subject], seen: Sequence[Sight]) -> list[Tag]:
+    palettes = [palette(subject) for subject in subjects]
+    tags = []
+    for colour in mean_palette(palettes):
+        if colour.share < _LEAST_SHARE:
+            continue
+        shares = [sum(one.share for one in several if one.name == colour.name) for several in palettes]
+        photo = max(range(len(shares)), key=lambda index: shares[index])
+        said = f"{shares[photo]:.0%} of the cut-out's pixels"
+        evidence = Evidence(Witness.PHOTO, said, photo=photo, box=seen[photo].cutout)
+        tags.append(Tag("colour", colour.name, min(1.0, colour.share), (evidence,)))
+    return tags
+
+
+def _sleeves(words: Vocabulary, product_type: str, confidence: float) -> list[Tag]:
+    length = _SLEEVES.get(product_type)
+    if length is None or "sleeve_length" not in words.attributes:
+        return []
+    if length not in words.values("sleeve_length"):
+        return []
+    said = f"{words.values('product_type')[product_type].en} says so"
+    return [Tag("sleeve_length", length, confidence, (Evidence(Witness.ATTRIBUTES, said),))]

@@ -15,10 +15,12 @@ from PIL import Image
 from engines.adapters.garment_head_classifier import KINDS, weights_path
 from engines.devices import Device
 from engines.evaluation.metrics import calibration_error, macro_f1, per_kind, wilson
-from engines.evidence import GARMENT_FLOOR, Finding, find, findings, refine
+from engines.evidence import candidates
+from engines.hearing import hear, together
 from engines.kit import Kit
-from engines.protocols import RGB, GarmentClassifier, ImageEncoder, Label, Subject
+from engines.protocols import RGB, Detection, GarmentClassifier, ImageEncoder, Label, Subject
 from engines.registry import Engines
+from engines.sights import Models, sights
 from engines.training.garment_head import main, photographs
 from engines.training.softmax_regression import calibrate, fit
 from engines.vocabulary import vocabulary
@@ -141,6 +143,13 @@ class Seeing:
         return [self.labels for _ in pictures]
 
 
+class Blind:
+    """A detector that finds nothing."""
+
+    def detect(self, pictures: Sequence[RGB]) -> list[list[Detection]]:
+        return [[] for _ in pictures]
+
+
 PLAIN = whole(np.full((30, 30, 3), 90, np.uint8))
 
 
@@ -157,10 +166,9 @@ PLAIN = whole(np.full((30, 30, 3), 90, np.uint8))
 )
 def test_the_head_is_not_asked_about_what_is_not_worn(seen: dict[str, float]) -> None:
     head = Sure("dress", 0.99)
-    (finding,) = findings(vocabulary(), Seeing(**seen), head, [[PLAIN]])
+    (sight,) = sights(vocabulary(), Models(Seeing(**seen), Blind(), head), [PLAIN])
     assert head.asked == 0
-    assert finding.product_type != "dress"
-    assert not finding.garment
+    assert sight.garments is None
 
 
 @pytest.mark.parametrize(
@@ -174,29 +182,16 @@ def test_the_head_is_not_asked_about_what_is_not_worn(seen: dict[str, float]) ->
         ({"jeans": 0.3, "wool": 0.2}, "pants", "clothing", "trousers"),
         ({"sandal": 0.3}, "shoes", "footwear", "shoes"),
         ({"cowboy_hat": 0.3}, "hat", "accessories", "hat"),
+        ({"sock": 0.6, "sandal": 0.3}, "shoes", "clothing", "socks"),
     ],
 )
-def test_the_head_names_the_type_unless_a_narrower_one_is_known(
+def test_the_head_names_the_type_unless_a_narrower_or_unknown_one_is_clear(
     seen: dict[str, float], kind: str, category: str, product_type: str
 ) -> None:
-    (finding,) = findings(vocabulary(), Seeing(**seen), Sure(kind, 0.9), [[PLAIN, PLAIN]])
-    assert (finding.category, finding.product_type) == (category, product_type)
-
-
-def test_an_unsure_head_changes_nothing() -> None:
     words = vocabulary()
-    before = find(words, {"sweatshirt": 0.5})
-    assert refine(words, before, {"t-shirt": GARMENT_FLOOR - 0.01}) == before
-    after: Finding = refine(words, before, {"t-shirt": GARMENT_FLOOR + 0.01})
-    assert after.garment == f"t-shirt {GARMENT_FLOOR + 0.01:.2f}"
-
-
-def test_the_tags_evidence_names_the_head(engines: Engines, garments: dict[str, Subject]) -> None:
-    (tags,) = engines.get("imagenet_vocabulary").tag([[garments["shirts/3_front"]]])
-    (tag,) = [tag for tag in tags if tag.attribute == "product_type"]
-    assert tag.value == "t-shirt"
-    assert tag.evidence.startswith("the garment head sees t-shirt 0.")
-    assert tag.evidence.endswith(" in 1 photo")
+    found = sights(words, Models(Seeing(**seen), Blind(), Sure(kind, 0.9)), [PLAIN, PLAIN])
+    its, type_of_it = candidates(words, together([hear(words, sight) for sight in found]))
+    assert (its.value, type_of_it and type_of_it.value) == (category, product_type)
 
 
 def made_up(folder: Path) -> None:

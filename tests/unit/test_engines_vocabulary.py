@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from engines.evidence import find, mean
+from engines.adapters.oid_detector import LABELS
 from engines.kit import Kit
+from engines.sights import mean
 from engines.vocabulary import Term, Vocabulary, vocabulary
 
 TYPES = {"jeans": {"en": "jeans", "zh": "牛仔裤", "article": False, "classes": ["jeans"]}}
@@ -101,6 +102,11 @@ def test_every_mapped_class_exists() -> None:
     assert len(mapped) > 400
 
 
+def test_every_mapped_object_is_one_that_the_detector_names() -> None:
+    assert set(vocabulary().objects) <= set(LABELS)
+    assert not set(vocabulary().objects) & {"Person", "Cat", "Dog", "Cattle"}
+
+
 def test_animals_and_places_lead_nowhere() -> None:
     mapped = set(vocabulary().classes())
     assert not mapped & {"goldfish", "tabby cat", "volcano", "church", "golden retriever", "castle"}
@@ -132,6 +138,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("categories/bags/types/bag/words", ["Jeans"], "word 'Jeans' leads to two values of product_type"),
         ("attributes/colour/values/black/like", ["octarine"], "colour black refers to an unknown colour"),
         ("attributes/colour/values/black/when", [{"smell": ["nice"]}], "refers to an unknown smell: nice"),
+        ("objects", {"Bag": "bag", "Hat": "hat"}, "objects name unknown categories or types: hat"),
         ("categories/bags/colour", "red", "Extra inputs are not permitted"),
     ],
 )
@@ -146,16 +153,6 @@ def test_a_types_probability_is_the_sum_over_its_classes() -> None:
     weighed = words.weigh({"purse": 0.2, "backpack": 0.3, "wool": 0.1, "jeans": 0.25, "volcano": 0.15})
     assert weighed.types["bags"]["bag"] == pytest.approx(0.5)
     assert weighed.categories == pytest.approx({"clothing": 0.35, "bags": 0.5})
-
-
-def test_finds_or_abstains() -> None:
-    words = Vocabulary.model_validate(SMALL)
-    bag = find(words, {"purse": 0.3, "backpack": 0.3})
-    assert (bag.category, bag.product_type, bag.evidence) == ("bags", "bag", "purse 0.30, backpack 0.30")
-    clothes = find(words, {"wool": 0.3, "jeans": 0.2})
-    assert (clothes.category, clothes.product_type) == ("clothing", None)
-    nothing = find(words, {"volcano": 0.9, "jeans": 0.05})
-    assert (nothing.category, nothing.product_type) == (None, None)
 
 
 def test_the_mean_counts_a_missing_class_as_zero() -> None:
