@@ -77,8 +77,8 @@ def _step(colours: npt.NDArray[np.float64], outside: npt.NDArray[np.bool_]) -> f
 
 def _spread(lightness: npt.NDArray[np.float64], outside: npt.NDArray[np.bool_]) -> float:
     """The standard deviation of L* about the quadratic surface that fits it best."""
-    y, x = np.nonzero(outside)
-    x, y = x / _SIDE, y / _SIDE
+    rows, columns = np.nonzero(outside)
+    x, y = columns / _SIDE, rows / _SIDE
     surface = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
     values = lightness[outside]
     return float((values - surface @ np.linalg.lstsq(surface, values, rcond=None)[0]).std())

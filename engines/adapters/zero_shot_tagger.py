@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engines.checkpoints import load_image_processor, load_model, load_processor
 from engines.declaration import Loading, engine
-from engines.evidence import views
 from engines.frames import squared
 from engines.likeness import NOTHING, Likenesses, Reading, Told, asked, sentences, told
 from engines.models import checked_options
 from engines.protocols import RGB, Box, Evidence, Subject, Tag, Tagger, Witness
+from engines.sights import views
 from engines.vocabulary import FILE, vocabulary
 from pipeline.errors import ConfigurationError
 

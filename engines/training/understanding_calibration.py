@@ -25,6 +25,7 @@ from PIL import Image, ImageOps
 from engines.adapters.garment_head_classifier import KINDS, normalised, softmax, three_views
 from engines.calibration import FILE, Logistic
 from engines.devices import Device
+from engines.evaluation.metrics import calibration_error, wilson
 from engines.evidence import Candidate, candidates
 from engines.hearing import hear
 from engines.kit import Kit
@@ -33,7 +34,6 @@ from engines.registry import Engines
 from engines.sights import MODELS, Models, Sight, sights
 from engines.training.garment_head import photographs, train
 from engines.training.logistic import fit
-from engines.training.measuring import calibration_error, wilson
 from engines.vocabulary import Vocabulary, vocabulary
 
 LABELS = Path(__file__).parents[1] / "evaluation" / "vendure.csv"
