@@ -86,4 +86,7 @@ def _mark(number: int, corners: Sequence[Sequence[float]], photo: Mapping[str, A
     pixels = [(x * width, y * height) for x, y in corners]
     at = min(pixels, key=lambda point: (point[1], point[0]))
     points = " ".join(f"{x:.0f},{y:.0f}" for x, y in pixels)
-    return Mark(number, points, round(at[0]), round(at[1]))
+    # A number at the photo's edge stands inside it.
+    rim = 0.036 * max(width, height)
+    x, y = min(max(at[0], rim), width - rim), min(max(at[1], rim), height - rim)
+    return Mark(number, points, round(x), round(y))

@@ -49,6 +49,10 @@ class Item:
         assert isinstance(outcome, kind)
         return outcome
 
+    def maybe(self, kind: type[O]) -> O | None:
+        """The outcome of ``kind`` for this photo, or for the product, where there is one."""
+        return next((outcome for _, outcome in self.all(kind)), None)
+
     def all(self, kind: type[O]) -> list[tuple[str, O]]:
         """Every usable outcome of ``kind`` with its photo's id, in the order of the photos."""
         found = self.claimed.inputs[self.producers[kind]]

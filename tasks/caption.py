@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from engines.protocols import Captioner, Printed, Subject
 from pipeline.errors import RejectedInput, VitrineError
 from pipeline.events import Product
@@ -14,6 +16,7 @@ from tasks._runtime import Runtime
 from tasks._stage import Item, stage
 from tasks.cutout import CutOut
 from tasks.photo import Photo
+from tasks.screen import Screened
 
 
 class Captioned(Outcome):
@@ -28,17 +31,18 @@ def _present(outcome: Captioned) -> Mapping[str, Any]:
 
 
 @stage(
-    version=1,
+    version=2,
     scope=Scope.IMAGE,
     produces=Captioned,
-    needs=(CutOut, Photo),
+    needs=(Photo, Screened),
+    uses=(CutOut,),
     role="captioner",
     presents=_present,
 )
 def caption(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
     """Caption the photos of a batch together."""
     captioner: Captioner = run.engine("captioner")
-    subjects = [subject(run, item.product, item.one(Photo), item.one(CutOut)) for item in items]
+    subjects = [subject(run, item.product, item.one(Photo), item.maybe(CutOut)) for item in items]
     return [
         text if isinstance(text, RejectedInput) else Captioned(en=text.en, zh=text.zh)
         for text in captioner.caption(subjects)
@@ -46,7 +50,12 @@ def caption(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]
 
 
 def subject(
-    run: Runtime, product: Product, photo: Photo, cutout: CutOut, printed: tuple[Printed, ...] = ()
+    run: Runtime, product: Product, photo: Photo, cutout: CutOut | None, printed: tuple[Printed, ...] = ()
 ) -> Subject:
-    """A photo with its cut-out's alpha, the text read in it, and what its engine reads of the merchant's words."""
-    return Subject(run.pixels(photo.image), run.alpha(cutout.mask), printed, run.facts(product))
+    """A photo with its cut-out's alpha, the text read in it, and what its engine reads of the merchant's words.
+
+    Where nothing could be cut out the alpha is zero all over: what a photo shows as a whole can still be told.
+    """
+    pixels = run.pixels(photo.image)
+    alpha = np.zeros(pixels.shape[:2], np.float32) if cutout is None else run.alpha(cutout.mask)
+    return Subject(pixels, alpha, printed, run.facts(product))

@@ -15,6 +15,7 @@ from tasks._stage import Item, stage
 from tasks.cutout import CutOut
 from tasks.photo import Photo
 from tasks.read_text import ReadText
+from tasks.screen import Screened
 from tasks.tag import Tagged, catalog_facts, read_facts, subjects_of
 
 
@@ -48,7 +49,7 @@ def _present(outcome: Pitched) -> Mapping[str, Any]:
     scope=Scope.PRODUCT,
     produces=Pitched,
     needs=(Tagged,),
-    uses=(CutOut, Photo, ReadText),
+    uses=(Photo, Screened, CutOut, ReadText),
     reads=read_facts,
     role="pitcher",
     presents=_present,

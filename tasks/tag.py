@@ -14,10 +14,11 @@ from pipeline.graph import Scope
 from pipeline.outcomes import Outcome, Value
 from tasks._runtime import Runtime
 from tasks._stage import Item, stage
-from tasks.caption import Captioned, subject
+from tasks.caption import subject
 from tasks.cutout import CutOut
 from tasks.photo import Photo
 from tasks.read_text import ReadText
+from tasks.screen import Screened
 
 
 class EvidenceValue(Value):
@@ -107,8 +108,8 @@ def read_facts(product: Product, _: ImageRef | None) -> Any:
     version=3,
     scope=Scope.PRODUCT,
     produces=Tagged,
-    needs=(CutOut, Photo),
-    uses=(Captioned, ReadText),
+    needs=(Photo, Screened),
+    uses=(CutOut, ReadText),
     reads=read_facts,
     role="tagger",
     presents=_present,
@@ -130,16 +131,18 @@ def tag(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
 
 
 def subjects_of(run: Runtime, item: Item) -> list[Subject]:
-    """The product's photos that were cut out, as engines take them."""
+    """The product's photos as engines take them."""
     return [subject(run, item.product, photo, cut, printed) for photo, cut, printed in photos_of(item)]
 
 
-def photos_of(item: Item) -> list[tuple[Photo, CutOut, tuple[Printed, ...]]]:
-    """The product's photos that were cut out, in their order, each with the text read in it."""
-    photos = dict(item.all(Photo))
+def photos_of(item: Item) -> list[tuple[Photo, CutOut | None, tuple[Printed, ...]]]:
+    """The product's photos that may be shown, in their order, each with its cut-out and the text read in it."""
+    photos, cuts = dict(item.all(Photo)), dict(item.all(CutOut))
     printed = {target: read.printed() for target, read in item.all(ReadText)}
     return [
-        (photos[target], cut, printed.get(target, ())) for target, cut in item.all(CutOut) if target in photos
+        (photos[target], cuts.get(target), printed.get(target, ()))
+        for target, _ in item.all(Screened)
+        if target in photos
     ]
 
 

@@ -88,8 +88,9 @@ class Understanding:
             try:
                 judge(alpha, self._params["cutout"])
                 alphas[number] = _stored_mask(alpha)
-            except RejectedInput as error:
-                answers[number] = Understood(examples[number], _NOTHING, set_aside=str(error))
+            except RejectedInput:
+                # As the stages do it: what a photo shows as a whole can still be told.
+                alphas[number] = np.zeros(alpha.shape, np.float32)
         printed = self._printed([pictures[number] for number in alphas])
         tagger: Tagger = self._get("tagger")
         subjects = [
