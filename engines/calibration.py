@@ -29,7 +29,7 @@ class Logistic(BaseModel):
         if features.keys() != self.weights.keys():
             raise ConfigurationError(
                 f"{FILE} weighs {', '.join(sorted(self.weights))}, "
-                f"but measured was {', '.join(sorted(features))}: fit it again (see docs/evaluation.md)"
+                f"but measured was {', '.join(sorted(features))}: fit it again with the script in engines/training"
             )
         score = self.bias + math.fsum(
             weight * features[name] for name, weight in sorted(self.weights.items())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from engines import calibration
 from engines.backgrounds import Background, background
+from engines.catalog import FACT, said
 from engines.colours import palette
 from engines.declaration import Loading, engine
 from engines.evidence import Finding, find
@@ -34,13 +36,15 @@ _NUMBERS = {2: ("two", "两"), 3: ("three", "三"), 4: ("four", "四")}
     needs=MODELS,
     data=(FILE, calibration.FILE),
     licence="Apache-2.0",
+    reads=("title", "category"),
     batch=32,
     memory_mb=50,
     template=True,
 )
 class TemplateCaptioner:
     """Names product type, colours, what else is in view and the background in a fixed sentence; what is not
-    known is left out, and of a photo of which nothing is known it says "a product photo" alone."""
+    known is left out, and of a photo of which nothing is known it says "a product photo" alone. A type that the
+    merchant names is believed unless the photo shows something else."""
 
     version: ClassVar[int] = 3
 
@@ -59,12 +63,36 @@ class TemplateCaptioner:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """Category and product type by key, from the photo or the merchant's words."""
+
+    category: str | None
+    product_type: str | None
+
+
+def _name(words: Vocabulary, subject: Subject, finding: Finding) -> _Named:
+    """What the photo shows, or the type that the merchant names where that is the same or a narrower thing."""
+    category = finding.category.value if finding.category else None
+    seen = finding.product_type.value if finding.product_type else None
+    names = [tag for tag in said(words, subject.facts) if tag.attribute == "product_type"]
+    stated = next((tag.value for tag in names if tag.confidence >= FACT), None)
+    if stated is None:
+        return _Named(category, seen)
+    shelf = words.category_of(stated)
+    agrees = category in (None, shelf) and (
+        seen is None or seen in words.categories[shelf].types[stated].kind_of
+    )
+    return _Named(shelf, stated) if agrees else _Named(category, seen)
+
+
 def _sentence(words: Vocabulary, subject: Subject, sight: Sight, finding: Finding) -> Bilingual:
-    colours = _colours(words, subject, finding)
+    named = _name(words, subject, finding)
+    colours = _colours(words, subject, named)
     behind = background(subject)
-    if finding.category is None and not colours and behind is None:
+    if named.category is None and behind is None:
         return _UNTOLD
-    product, company = _product(words, finding, colours), _company(words, sight, finding)
+    product, company = _product(words, named, colours), _company(words, sight, named)
     place = _behind(words, behind)
     return Bilingual(
         en=f"{product.en}{company.en}{place.en}.",
@@ -72,18 +100,18 @@ def _sentence(words: Vocabulary, subject: Subject, sight: Sight, finding: Findin
     )
 
 
-def _product(words: Vocabulary, finding: Finding, colours: Sequence[Term]) -> Bilingual:
+def _product(words: Vocabulary, named: _Named, colours: Sequence[Term]) -> Bilingual:
     """The subject of the sentence; a plural or mass noun goes without an article."""
     en, zh = " and ".join(colour.en for colour in colours), "和".join(colour.zh for colour in colours)
-    if finding.category is None:
+    if named.category is None:
         return Bilingual(f"A product{f' in {en}' if en else ''}", f"一件{f'{zh}的' if zh else ''}商品")
-    category = words.categories[finding.category.value]
-    if finding.product_type is None:
+    category = words.categories[named.category]
+    if named.product_type is None:
         return Bilingual(
             f"A product from the {category.en} range{f' in {en}' if en else ''}",
             f"一件{f'{zh}的' if zh else ''}{category.zh}类商品",
         )
-    kind = category.types[finding.product_type.value]
+    kind = category.types[named.product_type]
     phrase = f"{en} {kind.en}" if en else kind.en
     return Bilingual(
         f"A photo of {_article(phrase) if kind.article else ''}{phrase}",
@@ -91,33 +119,32 @@ def _product(words: Vocabulary, finding: Finding, colours: Sequence[Term]) -> Bi
     )
 
 
-def _colours(words: Vocabulary, subject: Subject, finding: Finding) -> list[Term]:
-    category = finding.category.value if finding.category else None
-    product_type = finding.product_type.value if finding.product_type else None
-    if not words.applies("colour", category, product_type):
+def _colours(words: Vocabulary, subject: Subject, named: _Named) -> list[Term]:
+    if not words.applies("colour", named.category, named.product_type):
         return []
-    named = [colour.name for colour in palette(subject) if colour.share >= _LEAST_SHARE]
-    return [words.values("colour")[name] for name in named[:_COLOURS]]
+    shares = [colour.name for colour in palette(subject) if colour.share >= _LEAST_SHARE]
+    return [words.values("colour")[name] for name in shares[:_COLOURS]]
 
 
-def _company(words: Vocabulary, sight: Sight, finding: Finding) -> Bilingual:
+def _company(words: Vocabulary, sight: Sight, named: _Named) -> Bilingual:
     """How many of its kind are in view, and one other thing that stands out."""
-    if finding.product_type is None:
+    own = named.product_type
+    if own is None:
         return Bilingual("", "")
-    types = words.values("product_type")
-    own = finding.product_type.value
+    its = words.categories[words.category_of(own)].types
+    alike = {own, *its[own].kind_of}
     sure = [
         words.objects[item.name]
         for item in sight.objects
         if item.confidence >= _SURE_OBJECT and item.name in words.objects
     ]
-    number = sum(key == own for key in sure)
+    number = sum(key in alike for key in sure)
     en, zh = "", ""
-    if number in _NUMBERS and words.categories[words.category_of(own)].types[own].article:
+    if number in _NUMBERS and its[own].article:
         en, zh = f", {_NUMBERS[number][0]} of them in view", f"，画面中共有{_NUMBERS[number][1]}件"
-    elif others := [key for key in sure if key in types and key != own]:
-        other = types[others[0]]
-        article = _article(other.en) if getattr(other, "article", True) else ""
+    elif others := [key for key in sure if key not in words.categories and key not in alike]:
+        other = words.categories[words.category_of(others[0])].types[others[0]]
+        article = _article(other.en) if other.article else ""
         en, zh = f" with {article}{other.en}", f"，画面中还有{other.zh}"
     return Bilingual(en, zh)
 

@@ -161,9 +161,11 @@ def report(attribute: str, given: Sequence[Answer], found: npt.NDArray[np.float6
 
 def look(photos: Sequence[Labelled], engines: Engines, words: Vocabulary, cache: Path | None) -> list[Sight]:
     """What the models see in every photograph; of those a garment head was trained on, what one that was not
-    trained on them says. Kept under ``cache`` by content and the engines' revisions."""
-    revisions = "-".join(engines.spec(name).revision for name in (_SEGMENTER, *MODELS))
-    folder = cache / hashlib.sha256(revisions.encode()).hexdigest()[:12] if cache else None
+    trained on them says. Kept under ``cache`` by content, the engines' revisions and the vocabulary."""
+    # The vocabulary decides what the garment head is asked about.
+    revisions = [engines.spec(name).revision for name in (_SEGMENTER, *MODELS)]
+    shaping = "-".join([*revisions, words.model_dump_json()])
+    folder = cache / hashlib.sha256(shaping.encode()).hexdigest()[:12] if cache else None
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     seen, encoded = [], []
