@@ -47,13 +47,13 @@ def background(subject: Subject) -> Background | None:
     height, width = subject.alpha.shape
     scale = min(1.0, _SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    pixels = np.asarray(Image.fromarray(subject.picture).resize(size, Image.Resampling.BOX), np.float64)
+    small = np.asarray(Image.fromarray(subject.picture).resize(size, Image.Resampling.BOX))
     outside = _outside(subject.alpha, size)
     if outside.mean() < _LEAST_AREA:
         return None
-    colours = lab(pixels.reshape(-1, 3)).reshape(pixels.shape)
+    colours = lab(small.reshape(-1, 3).astype(np.float64)).reshape(small.shape)
     smoothness, evenness = _step(colours, outside), _spread(colours[..., 0], outside)
-    shares = palette(Subject(subject.picture, 1 - subject.alpha))
+    shares = palette(Subject(small, outside.astype(np.float32)))
     named = shares[0].name if shares and shares[0].share >= _LEAST_SHARE else None
     return Background(
         colour=named,

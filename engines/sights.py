@@ -31,6 +31,9 @@ SURELY = 0.4
 
 _WORN = ("clothing", "footwear")
 
+_Bounds = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Models:
@@ -68,7 +71,10 @@ def views(subject: Subject) -> list[RGB]:
     Where the cut-out shows no subject, the whole photo alone; it is not heard otherwise, since a photo in
     which the product is small says more of the surroundings.
     """
-    bounds = cutout_bounds(subject)
+    return _views(subject, cutout_bounds(subject))
+
+
+def _views(subject: Subject, bounds: _Bounds | None) -> list[RGB]:
     if bounds is None:
         return [subject.picture]
     left, top, right, bottom = _close_up(bounds, subject)
@@ -77,7 +83,7 @@ def views(subject: Subject) -> list[RGB]:
     return [close, (close * alpha + _PLAIN * (1 - alpha)).astype(np.uint8)]
 
 
-def cutout_bounds(subject: Subject) -> tuple[int, int, int, int] | None:
+def cutout_bounds(subject: Subject) -> _Bounds | None:
     """Left, top, right, bottom of the cut-out in pixels; None where it shows no subject."""
     if not shows_subject(subject.alpha):
         return None
@@ -88,7 +94,8 @@ def cutout_bounds(subject: Subject) -> tuple[int, int, int, int] | None:
 
 def sights(words: Vocabulary, models: Models, subjects: Sequence[Subject]) -> list[Sight]:
     """What each photo shows; the garment head is asked only about what looks worn."""
-    seen = [views(subject) for subject in subjects]
+    cutouts = [cutout_bounds(subject) for subject in subjects]
+    seen = [_views(subject, bounds) for subject, bounds in zip(subjects, cutouts, strict=True)]
     labels = iter(models.classifier.classify([view for several in seen for view in several]))
     by_class = [
         mean([{label.name: label.confidence for label in next(labels)} for _ in several]) for several in seen
@@ -101,12 +108,12 @@ def sights(words: Vocabulary, models: Models, subjects: Sequence[Subject]) -> li
     return [
         Sight(
             by_class=one,
-            objects=tuple(_placed(subject, item) for item in objects),
-            cutout=_as_shares(cutout_bounds(subject), subject),
+            objects=tuple(_placed(subject, bounds, item) for item in objects),
+            cutout=_as_shares(bounds, subject),
             garments={label.name: label.confidence for label in next(kinds)} if mass else None,
             worn=mass,
         )
-        for subject, one, objects, mass in zip(subjects, by_class, found, worn, strict=True)
+        for subject, bounds, one, objects, mass in zip(subjects, cutouts, by_class, found, worn, strict=True)
     ]
 
 
@@ -141,14 +148,14 @@ def mean(several: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: sum(one.get(name, 0.0) for one in several) / len(several) for name in names}
 
 
-def _close_up(bounds: tuple[int, int, int, int], subject: Subject) -> tuple[int, int, int, int]:
+def _close_up(bounds: _Bounds, subject: Subject) -> _Bounds:
     left, top, right, bottom = bounds
     height, width = subject.alpha.shape
     across, down = round(_MARGIN * (right - left)), round(_MARGIN * (bottom - top))
     return max(0, left - across), max(0, top - down), min(width, right + across), min(height, bottom + down)
 
 
-def _as_shares(bounds: tuple[int, int, int, int] | None, subject: Subject) -> Box | None:
+def _as_shares(bounds: _Bounds | None, subject: Subject) -> Box | None:
     if bounds is None:
         return None
     height, width = subject.alpha.shape
@@ -156,9 +163,8 @@ def _as_shares(bounds: tuple[int, int, int, int] | None, subject: Subject) -> Bo
     return left / width, top / height, right / width, bottom / height
 
 
-def _placed(subject: Subject, item: Detection) -> Detection:
+def _placed(subject: Subject, bounds: _Bounds | None, item: Detection) -> Detection:
     """An object of the close-up, its box as shares of the whole photo."""
-    bounds = cutout_bounds(subject)
     close = _as_shares(_close_up(bounds, subject), subject) if bounds else None
     if close is None:
         return item

@@ -14,6 +14,7 @@ from engines.catalog import FACT, said
 from engines.colours import palette
 from engines.declaration import Loading, engine
 from engines.evidence import Finding, find
+from engines.hearing import iou
 from engines.protocols import Bilingual, Captioner, Subject
 from engines.sights import MODELS, Models, Sight, sights
 from engines.vocabulary import FILE, Term, Vocabulary, vocabulary
@@ -72,7 +73,10 @@ class _Named:
 
 
 def _name(words: Vocabulary, subject: Subject, finding: Finding) -> _Named:
-    """What the photo shows, or the type that the merchant names where that is the same or a narrower thing."""
+    """What the photo shows, or the type that the merchant names unless the photo shows another category.
+
+    Within a category a title is the surer: a stool is easily taken for a table.
+    """
     category = finding.category.value if finding.category else None
     seen = finding.product_type.value if finding.product_type else None
     names = [tag for tag in said(words, subject.facts) if tag.attribute == "product_type"]
@@ -80,10 +84,7 @@ def _name(words: Vocabulary, subject: Subject, finding: Finding) -> _Named:
     if stated is None:
         return _Named(category, seen)
     shelf = words.category_of(stated)
-    agrees = category in (None, shelf) and (
-        seen is None or seen in words.categories[shelf].types[stated].kind_of
-    )
-    return _Named(shelf, stated) if agrees else _Named(category, seen)
+    return _Named(shelf, stated) if category in (None, shelf) else _Named(category, seen)
 
 
 def _sentence(words: Vocabulary, subject: Subject, sight: Sight, finding: Finding) -> Bilingual:
@@ -95,7 +96,7 @@ def _sentence(words: Vocabulary, subject: Subject, sight: Sight, finding: Findin
     product, company = _product(words, named, colours), _company(words, sight, named)
     place = _behind(words, behind)
     return Bilingual(
-        en=f"{product.en}{company.en}{place.en}.",
+        en=f"{product.en}{company.en}{place.en}".removesuffix(",") + ".",
         zh=f"{product.zh}{company.zh}{place.zh}。",
     )
 
@@ -134,15 +135,17 @@ def _company(words: Vocabulary, sight: Sight, named: _Named) -> Bilingual:
     its = words.categories[words.category_of(own)].types
     alike = {own, *its[own].kind_of}
     sure = [
-        words.objects[item.name]
+        (words.objects[item.name], item.box)
         for item in sight.objects
         if item.confidence >= _SURE_OBJECT and item.name in words.objects
     ]
-    number = sum(key in alike for key in sure)
+    number = sum(key in alike for key, _ in sure)
+    # What fills the cut-out is the product itself, whatever the detector calls it.
+    beside = [key for key, box in sure if sight.cutout is None or iou(box, sight.cutout) < 0.5]
     en, zh = "", ""
     if number in _NUMBERS and its[own].article:
-        en, zh = f", {_NUMBERS[number][0]} of them in view", f"，画面中共有{_NUMBERS[number][1]}件"
-    elif others := [key for key in sure if key not in words.categories and key not in alike]:
+        en, zh = f", {_NUMBERS[number][0]} of them in view,", f"，画面中共有{_NUMBERS[number][1]}件"
+    elif others := [key for key in beside if key not in words.categories and key not in alike]:
         other = words.categories[words.category_of(others[0])].types[others[0]]
         article = _article(other.en) if other.article else ""
         en, zh = f" with {article}{other.en}", f"，画面中还有{other.zh}"
