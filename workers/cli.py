@@ -47,6 +47,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "graph": ("graph", "Print the stages and what each needs."),
         "engines": ("engines", "List the engines and the model kit, and fetch the kit."),
         "models": ("models", "Pin, fetch and list the checkpoints that engines load."),
+        "tune": ("tune", "Tune a model on what merchants corrected."),
         "schema": ("schema", "Print the contract of events or outcomes as JSON."),
         "evaluate": ("evaluate", "Measure the engines on labelled data."),
     },

@@ -73,6 +73,16 @@ class Llava(Instructed):
             tokenizer.pad_token = tokenizer.eos_token
         self._model = load_model(loading, AutoModelForImageTextToText)
 
+    @property
+    def model(self) -> Any:
+        """The model of transformers: what is tuned."""
+        return self._model
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer of the model's words."""
+        return self._processor.tokenizer
+
     def warm_up(self) -> None:
         self.generate([Instruction((np.zeros((8, 8, 3), np.uint8),), "", "Say yes.", CaptionForm, 1)])
 
@@ -81,7 +91,7 @@ class Llava(Instructed):
         return [reply for chunk in chunks for reply in self._generate(chunk)]
 
     def _generate(self, instructions: Sequence[Instruction]) -> list[str]:
-        inputs = self._inputs(instructions).to(self._model.device, self._model.dtype)
+        inputs = self.inputs(instructions)
         with self._torch.inference_mode():
             tokens = self._model.generate(
                 **inputs,
@@ -95,17 +105,19 @@ class Llava(Instructed):
         replies: list[str] = self._processor.batch_decode(said, skip_special_tokens=True)
         return replies
 
-    def _inputs(self, instructions: Sequence[Instruction]) -> Any:
+    def inputs(self, instructions: Sequence[Instruction]) -> Any:
+        """What the model takes for these instructions, on its device and in its dtype, padded on the left."""
         texts = [self._text(one) for one in instructions]
         # Some chat formats begin with the token of a beginning, which the tokenizer would put there again.
         begun = texts[0].startswith(self._processor.tokenizer.bos_token or "\0")
-        return self._processor(
+        inputs = self._processor(
             images=[[self._whole(picture) for picture in one.pictures] for one in instructions],
             text=texts,
             padding=True,
             return_tensors="pt",
             **({"add_special_tokens": False} if begun else {}),
         )
+        return inputs.to(self._model.device, self._model.dtype)
 
     def _whole(self, picture: RGB) -> RGB:
         """The picture, made square where the processor would cut its ends off, as LLaVA's authors do it."""

@@ -105,8 +105,8 @@ def test_what_is_seen_shapes_what_is_said(name: str, loaded: dict[str, Any]) -> 
 @pytest.mark.parametrize("name", ["tiny-llava", "tiny-idefics3"])
 def test_every_prompt_begins_once(name: str, loaded: dict[str, Any]) -> None:
     engine = loaded[name]
-    inputs = engine._inputs(asked(2))
-    begins = inputs["input_ids"] == engine._processor.tokenizer.bos_token_id
+    inputs = engine.inputs(asked(2))
+    begins = inputs["input_ids"] == engine.tokenizer.bos_token_id
     assert begins.sum(1).tolist() == [1, 1]
 
 
@@ -123,7 +123,7 @@ def test_a_long_product_is_seen_to_its_ends(loaded: dict[str, Any]) -> None:
     ends = long.copy()
     ends[:, :20] = ends[:, -20:] = 0
     seen = [
-        loaded["tiny-llava"]._inputs([Instruction((one,), "", "x", CaptionForm, 1)]) for one in (long, ends)
+        loaded["tiny-llava"].inputs([Instruction((one,), "", "x", CaptionForm, 1)]) for one in (long, ends)
     ]
     assert not np.allclose(seen[0]["pixel_values"].numpy(), seen[1]["pixel_values"].numpy())
 

@@ -59,7 +59,7 @@ def pin(name: str, engine: str, repo: str, revision: str, folder: Path | None, l
     """
     if repo and folder:
         raise click.UsageError("a model is either a repository or a folder")
-    file = _file()
+    file = models_file()
     known = (read_deployment(file) if file.exists() else Deployment()).models.get(name, Model())
     base = _base(engine or known.engine or name)
     table: dict[str, Any] = {"engine": base.name} if base.name != name else {}
@@ -67,14 +67,14 @@ def pin(name: str, engine: str, repo: str, revision: str, folder: Path | None, l
         folder = known.folder.path
     if folder is not None:
         safe_folder(folder, base.name)
-        table["folder"] = _folder(folder, file)
+        table["folder"] = pinned_folder(folder, file)
     elif repo or lora is None or not known.repo:
         chosen = repo or known.repo or base.hub
         table |= {"repo": chosen, "revision": commit_of(chosen, revision)}
     if lora is not None:
         safe_folder(lora, base.name)
-        table["lora"] = _folder(lora, file)
-    _write(file, name, table)
+        table["lora"] = pinned_folder(lora, file)
+    write_model(file, name, table)
     click.echo(f"pinned {name}: {_where(read_deployment(file).models[name])}")
     if "repo" in table:
         click.echo(f"to bring it here: vitrine models fetch {name}", err=True)
@@ -90,11 +90,11 @@ def fetch(names: tuple[str, ...]) -> None:
       vitrine models fetch
       vitrine models fetch blip2
     """
-    known = read_deployment(_file()).models
+    known = read_deployment(models_file()).models
     for name in names:
         if name not in known:
             raise ConfigurationError(
-                f"there is no model {name!r} in {_file()}: pin it with `vitrine models pin`"
+                f"there is no model {name!r} in {models_file()}: pin it with `vitrine models pin`"
             )
     kit = build_kit(settings())
     for name in names or sorted(known):
@@ -140,7 +140,8 @@ def list_models(as_json: bool) -> None:
     console().print(shown)
 
 
-def _file() -> Path:
+def models_file() -> Path:
+    """The file of VITRINE_MODELS, new or not."""
     file = settings().models
     if file is None:
         raise ConfigurationError(
@@ -159,14 +160,14 @@ def _base(name: str) -> Registration:
     return loading[name]
 
 
-def _folder(folder: Path, file: Path) -> dict[str, str]:
+def pinned_folder(folder: Path, file: Path) -> dict[str, str]:
     """As the file keeps it: from beside it where the folder lies there, so that both can move."""
     whole, beside = folder.resolve(), file.resolve().parent
     path = whole.relative_to(beside) if whole.is_relative_to(beside) else whole
     return {"path": path.as_posix(), "sha256": listing_digest(whole)}
 
 
-def _write(file: Path, name: str, changes: dict[str, Any]) -> None:
+def write_model(file: Path, name: str, changes: dict[str, Any]) -> None:
     """Put the changes into the file's table of the model; everything else stays, comments too."""
     import tomlkit
 
