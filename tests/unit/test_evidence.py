@@ -63,10 +63,9 @@ def test_two_of_a_kind_fill_the_cut_out_together() -> None:
 def test_the_order_of_photos_changes_nothing_and_a_faint_one_little() -> None:
     words = vocabulary()
     shoe = Sight({"sneaker": 0.31, "sandal": 0.07}, (Detection("Footwear", 0.61, WHOLE),), WHOLE)
-    answers = []
-    for order in itertools.permutations([MUG, FAINT, shoe]):
-        heard = together([hear(words, sight) for sight in order])
-        answers.append(candidates(words, heard))
+    details = [Sight({"coffee mug": p, "tea cup": q}, (), WHOLE) for p, q in ((1 / 3, 1 / 7), (0.1, 0.6))]
+    photos = [hear(words, sight) for sight in (MUG, FAINT, shoe, *details)]
+    answers = [candidates(words, together(order)) for order in itertools.permutations(photos)]
     assert all(answer == answers[0] for answer in answers)
     alone, beside = (find(words, photos).category for photos in ([MUG], [FAINT, MUG]))
     assert alone is not None
