@@ -13,6 +13,7 @@ from storage.timeline import Timeline
 from tasks._runtime import Runtime
 from tasks.photo import Photo
 from tasks.read_text import ReadText
+from tasks.screen import Screened
 from tasks.tag import catalog_facts
 
 
@@ -44,14 +45,16 @@ def _tags(shown: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _photographs(runtime: Runtime, known: Mapping[str, Any]) -> Iterator[Photograph]:
-    """The photos that the stages behind the cut-out were shown, in their order, as far as their files are there."""
-    done: dict[str, dict[str, Any]] = {"photo": {}, "read_text": {}, "cutout": {}}
+    """The photos that may be shown, in their order, as far as their files are there."""
+    done: dict[str, dict[str, Any]] = {"photo": {}, "screen": {}, "read_text": {}}
     for run in known["runs"]:
         if run["stage"] in done and run["outcome"] is not None:
             done[run["stage"]][run["target"]] = run["outcome"]
     images = Product.model_validate(known["facts"]).images
     for image in sorted(images, key=lambda one: (one.position, one.id)):
-        if image.id not in done["photo"] or image.id not in done["cutout"]:
+        if image.id not in done["photo"] or image.id not in done["screen"]:
+            continue
+        if Screened.model_validate(done["screen"][image.id]).blocks():
             continue
         blob = Photo.model_validate(done["photo"][image.id]).image
         if runtime.holds(blob):

@@ -54,7 +54,7 @@ class Photograph:
 class Corrected:
     """A product with corrections: what the shop knows of it, and ``words``, the merchant's by field.
 
-    ``tags`` are the (attribute, value) that the shop shows, ``photos`` those that were cut out, in order.
+    ``tags`` are the (attribute, value) that the shop shows, ``photos`` those that may be shown, in order.
     """
 
     name: str
@@ -144,7 +144,7 @@ def _taught(product: Corrected, name: str, value: Any, photos: int) -> list[Pair
         raise RejectedInput("not-taught", "no instruction asks for this field")
     seen = [photo for photo in product.photos if not image or photo.id == image]
     if not seen:
-        raise RejectedInput("no-photo", "its photo was not cut out, or is no longer in the asset store")
+        raise RejectedInput("no-photo", "its photo may not be shown, or is no longer in the asset store")
     if what == "caption":
         merchant = _caption(seen, value)
     elif what == "tags":

@@ -77,10 +77,10 @@ POINT = {
 
 
 def look(runtime: Runtime) -> None:
-    """Run the real stages up to the cut-out and the text, with the embedded kit."""
+    """Run the real stages up to the text, with the embedded kit."""
     ledger, stages = runtime.ledger, load_stages()
     producers = {spec.produces: name for name, spec in ledger.graph.stages.items()}
-    for name in ("photo", "screen", "read_text", "cutout"):
+    for name in ("photo", "screen", "read_text"):
         spec = ledger.graph.stages[name]
         claimed, _ = ledger.claim(spec, [], lane=Lane.LIVE, limit=32, worker="test")
         recipe = ledger.graph.rule_of(name, claimed[0].recipe, claimed[0].product).chain[0]

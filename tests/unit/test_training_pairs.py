@@ -110,7 +110,7 @@ def test_selling_points_are_asked_for_as_a_model_is_asked() -> None:
     ("field", "value", "reason"),
     [
         ("keywords", [], "no instruction asks for this field"),
-        ("caption_OF_z", CAPTION, "its photo was not cut out"),
+        ("caption_OF_z", CAPTION, "its photo may not be shown"),
         ("caption_OF_a", "A sofa.", "Input should be a valid dictionary"),
         ("caption_OF_a", {"en": "A sofa."}, "zh: Field required"),
         ("caption_OF_a", {"en": "沙发", "zh": "沙发"}, "should be in English is not"),

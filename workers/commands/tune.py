@@ -33,9 +33,27 @@ _USUAL = Settings()
 @click.argument("model")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the adapter, new or empty.")
 @click.option("--name", default="", help="What the tuned model is called; MODEL-tuned by default.")
-@click.option("--epochs", type=click.IntRange(1), default=_USUAL.epochs, show_default=True)
-@click.option("--rank", type=click.IntRange(1, 256), default=_USUAL.rank, show_default=True)
-@click.option("--learning-rate", type=click.FloatRange(0, 1), default=_USUAL.learning_rate, show_default=True)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    default=_USUAL.epochs,
+    show_default=True,
+    help="How often each pair is learnt.",
+)
+@click.option(
+    "--rank",
+    type=click.IntRange(1, 256),
+    default=_USUAL.rank,
+    show_default=True,
+    help="How much the adapter can hold.",
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, 1),
+    default=_USUAL.learning_rate,
+    show_default=True,
+    help="How fast it learns.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what there is to learn from, and what is skipped.")
 @click.option("--anyway", is_flag=True, help="Keep it although the loss on the held-out pairs did not fall.")
 def tune(
