@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.protocols import Captioner, Printed, Subject
+from engines.protocols import RGB, Alpha, Captioner, Printed, Subject
 from pipeline.errors import RejectedInput, VitrineError
 from pipeline.events import Product
 from pipeline.graph import Scope
@@ -57,5 +57,10 @@ def subject(
     Where nothing could be cut out the alpha is zero all over: what a photo shows as a whole can still be told.
     """
     pixels = run.pixels(photo.image)
-    alpha = np.zeros(pixels.shape[:2], np.float32) if cutout is None else run.alpha(cutout.mask)
+    alpha = whole(pixels) if cutout is None else run.alpha(cutout.mask)
     return Subject(pixels, alpha, printed, run.facts(product))
+
+
+def whole(picture: RGB) -> Alpha:
+    """The alpha of a photo from which nothing could be cut out."""
+    return np.zeros(picture.shape[:2], np.float32)

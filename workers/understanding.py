@@ -27,6 +27,7 @@ from engines.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 from storage.pictures import decode, encode
 from tasks._stage import load_stages
+from tasks.caption import whole
 from tasks.cutout import judge
 from workers.bootstrap import build_engines, build_federation
 from workers.settings import Settings
@@ -90,7 +91,7 @@ class Understanding:
                 alphas[number] = _stored_mask(alpha)
             except RejectedInput:
                 # As the stages do it: what a photo shows as a whole can still be told.
-                alphas[number] = np.zeros(alpha.shape, np.float32)
+                alphas[number] = whole(pictures[number])
         printed = self._printed([pictures[number] for number in alphas])
         tagger: Tagger = self._get("tagger")
         subjects = [

@@ -227,7 +227,7 @@ def test_publishing_again_changes_nothing(running: Running, bag: str) -> None:
 def test_process_reuses_what_has_not_changed(running: Running, bag: str) -> None:
     told = running.ok("process", bag).splitlines()
     assert told[-1] == "done"
-    assert len(told) == 7
+    assert len(told) == 8
     assert all("reused" in line for line in told[:-1])
 
 
@@ -363,7 +363,11 @@ def test_engines_tell_their_licences(running: Running) -> None:
     for engine in listed["engines"]:
         assert engine["name"] in told
         assert engine["licence"] in told
-    assert {e["name"] for e in listed["engines"] if e["template"]} == {"template"}
+    assert {e["name"] for e in listed["engines"] if e["template"]} == {
+        "attributes",
+        "template",
+        "template_pitch",
+    }
     assert "captioner" in next(e["roles"] for e in listed["engines"] if e["name"] == "template")
     for artifact in listed["kit"]:
         assert len(artifact["sha256"]) == 64

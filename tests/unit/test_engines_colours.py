@@ -70,7 +70,8 @@ def test_every_colour_has_words_and_every_word_a_colour() -> None:
     levels = np.arange(0, 256, 15)
     swatches = np.array(list(itertools.product(levels, repeat=3)), np.uint8)
     seen = {names(np.tile(colour, (8, 8, 1)))[0] for colour in swatches}
-    assert seen == set(vocabulary().attributes["colour"].values)
+    # Gold and silver are materials that shine: the merchant may say so, pixels cannot.
+    assert seen == set(vocabulary().attributes["colour"].values) - {"gold", "silver"}
 
 
 def test_lab_of_known_colours() -> None:

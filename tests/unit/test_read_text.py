@@ -120,8 +120,10 @@ def test_the_tagger_is_shown_each_photo_with_its_own_text(assets: Assets) -> Non
         mask=image, picture=image, box=(0, 0, 9, 9), coverage=0.5, edge_softness=0.1, sureness=0.9,
         width=320, height=120,
     )  # fmt: skip
+    screened = Screened(unsafe=0.0, unsafe_from=0.8, image=image, width=320, height=120)
     inputs: dict[str, Sequence[tuple[str, Outcome]]] = {
         "photo": [("a", photo(image)), ("b", photo(image))],
+        "screen": [("a", screened), ("b", screened)],
         "cutout": [("a", cut), ("b", cut)],
         # Photo a was not read: its run was parked.
         "read_text": [("b", ReadText(lines=(LINE,)))],

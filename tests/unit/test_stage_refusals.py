@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engines.protocols import CatalogFacts
 from pipeline.errors import RejectedInput
 from pipeline.events import Product
 from pipeline.outcomes import Blob, Lane
@@ -24,6 +25,7 @@ from tasks._stage import load_stages
 from tasks.caption import Captioned, caption
 from tasks.cutout import CutOut
 from tasks.photo import Photo
+from tasks.screen import Screened
 from tasks.tag import Tagged, tag
 from tests.factories import upload
 from tests.instructed import CAPTION, CATEGORY, NAVY, Scripted, in_turn
@@ -36,6 +38,9 @@ class Reach(Runtime):
 
     def engine(self, role: str) -> Any:
         return self.scripted
+
+    def facts(self, product: Product) -> CatalogFacts:
+        return CatalogFacts()
 
 
 @pytest.fixture
@@ -67,6 +72,7 @@ def items(assets: Assets, count: int) -> list[Item]:
     for n in range(count):
         seen = blob(assets, 10 * n)
         photo = Photo(original=seen, image=seen, width=20, height=20, dhash="0" * 16, transparent=False)
+        safe = Screened(unsafe=0, unsafe_from=1, image=seen, width=20, height=20)
         cut = CutOut(
             mask=mask,
             picture=seen,
@@ -81,7 +87,7 @@ def items(assets: Assets, count: int) -> list[Item]:
             job_id=n, token=n, attempt=1, recipe="", lane=Lane.LIVE, run_id=n, plan_id=n, source="shop",
             product_id=f"p{n}", product=product, image=product.images[0], target="a", revision=1, generation=0,
             cause="event", event_id=None, traceparent=None,
-            inputs=defaultdict(tuple, photo=(("a", photo),), cutout=(("a", cut),)),
+            inputs=defaultdict(tuple, photo=(("a", photo),), screen=(("a", safe),), cutout=(("a", cut),)),
         )  # fmt: skip
         made.append(Item(claimed, producers))
     return made

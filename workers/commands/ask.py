@@ -26,8 +26,10 @@ from pipeline.products import Product
 from pipeline.routing import choose
 from storage.presentations import Presentations
 from storage.timeline import Timeline
+from tasks.caption import whole
 from tasks.cutout import CutOut
 from tasks.photo import Photo
+from tasks.screen import Screened
 from workers.bootstrap import build_engines, build_federation, build_ledger, build_runtime
 from workers.commands.terminal import harmless, print_json
 from workers.settings import settings
@@ -138,17 +140,17 @@ def _tags(shown: Mapping[str, Any]) -> tuple[Tag, ...]:
 
 
 def _subjects(known: Mapping[str, Any]) -> list[Subject]:
-    """The photos that were cut out, with their cut-outs, from the asset store."""
+    """The photos that may be shown, with their cut-outs where there are any, from the asset store."""
     runtime = build_runtime(settings().connected())
-    done: dict[str, dict[str, Any]] = {"photo": {}, "cutout": {}}
+    done: dict[str, dict[str, Any]] = {"photo": {}, "screen": {}, "cutout": {}}
     for run in known["runs"]:
         if run["stage"] in done and run["outcome"] is not None:
             done[run["stage"]][run["target"]] = run["outcome"]
-    return [
-        Subject(
-            runtime.pixels(Photo.model_validate(done["photo"][target]).image),
-            runtime.alpha(CutOut.model_validate(cut).mask),
-        )
-        for target, cut in done["cutout"].items()
-        if target in done["photo"]
-    ]
+    subjects = []
+    for target, screened in done["screen"].items():
+        if Screened.model_validate(screened).blocks() is None:
+            pixels = runtime.pixels(Photo.model_validate(done["photo"][target]).image)
+            cut = done["cutout"].get(target)
+            alpha = runtime.alpha(CutOut.model_validate(cut).mask) if cut else whole(pixels)
+            subjects.append(Subject(pixels, alpha))
+    return subjects
