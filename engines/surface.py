@@ -1,0 +1,48 @@
+"""Tags of how a product's surface looks: its colours and its pattern, each with where on which photo it was seen."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from engines.colours import colours, mean_palette, palette
+from engines.cutouts import shows_subject, sureness
+from engines.patterns import PatternMeasure, patterns
+from engines.protocols import Evidence, ImageEncoder, Subject, Tag, Witness
+from engines.regions import colour_region, outline
+
+SOLID = 0.5
+"""The alpha from which on a pixel is the product's."""
+
+
+def colour_tags(subjects: Sequence[Subject]) -> list[Tag]:
+    """The colours worth naming of a product, from all its photos; outlined on the photo that shows most of it."""
+    palettes = [palette(subject) for subject in subjects]
+    shown = [sureness(subject.alpha) for subject in subjects if shows_subject(subject.alpha)]
+    tags = []
+    for colour in colours(mean_palette(palettes), sum(shown) / max(1, len(shown))):
+        shares = [sum(one.share for one in several if one.name == colour.name) for several in palettes]
+        photo = max(range(len(shares)), key=lambda index: shares[index])
+        said = f"{shares[photo]:.0%} of the cut-out's pixels"
+        where = outline(colour_region(subjects[photo], colour.name))
+        evidence = Evidence(Witness.PHOTO, said, photo=photo, outline=where)
+        tags.append(Tag("colour", colour.name, colour.confidence, (evidence,)))
+    return tags
+
+
+def pattern_tags(encoder: ImageEncoder, subjects: Sequence[Subject]) -> list[Tag]:
+    """The pattern that the photos agree on best, or none; one photo's doubt is heard beside another's certainty."""
+    told = patterns(encoder, subjects)
+    heard: defaultdict[str, list[tuple[int, PatternMeasure]]] = defaultdict(list)
+    for photo, measure in enumerate(told):
+        if measure is not None:
+            heard[measure.value].append((photo, measure))
+    if not heard:
+        return []
+    total = sum(len(several) for several in heard.values())
+    value, several = max(heard.items(), key=lambda item: sum(one.confidence for _, one in item[1]))
+    photo, strongest = max(several, key=lambda item: item[1].confidence)
+    confidence = sum(measure.confidence for _, measure in several) / total
+    where = outline(subjects[photo].alpha > SOLID)
+    evidence = Evidence(Witness.PHOTO, strongest.words, photo=photo, outline=where)
+    return [Tag("pattern", value, confidence, (evidence,))]
