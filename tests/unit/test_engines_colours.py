@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from engines.colours import ColourShare, lab, mean_palette, palette
+from engines.colours import ColourShare, colours, lab, mean_palette, palette
 from engines.protocols import RGB, Alpha, Subject
 from engines.vocabulary import vocabulary
 
@@ -138,3 +138,45 @@ def test_several_photos_are_averaged_and_a_failed_cut_out_has_no_say() -> None:
     assert mean_palette([red, [], mixed]) == mean_palette([mixed, red, []])
     found = {colour.name: colour.share for colour in mean_palette([red, [], mixed])}
     assert found == pytest.approx({"red": 0.7, "blue": 0.3})
+
+
+def test_a_white_product_in_a_dim_room_is_white_and_a_grey_one_on_white_is_grey() -> None:
+    alpha = np.zeros((90, 90), np.float32)
+    alpha[20:70, 20:70] = 1
+    dim = np.full((90, 90, 3), 60, np.uint8)
+    dim[20:70, 20:70] = 150
+    assert names(dim, alpha) == ["white"]
+    lit = np.full((90, 90, 3), 250, np.uint8)
+    lit[20:70, 20:70] = 150
+    assert names(lit, alpha) == ["grey"]
+
+
+def test_a_small_product_is_counted_as_finely_as_a_large_one() -> None:
+    picture = np.full((1000, 1000, 3), 250, np.uint8)
+    alpha = np.zeros((1000, 1000), np.float32)
+    stripes = np.where(np.arange(80)[:, None] // 4 % 2, 255, 0) * np.ones((1, 80))
+    picture[400:480, 400:480] = np.stack([stripes, 0 * stripes, 255 - stripes], axis=2)
+    alpha[400:480, 400:480] = 1
+    assert set(names(picture, alpha)) == {"red", "blue"}
+
+
+def test_the_likelier_colour_has_more_of_the_product_and_keeps_its_name() -> None:
+    sure = colours([ColourShare("red", 0.9), ColourShare("blue", 0.1)], 0.9)
+    assert [one.name for one in sure] == ["red", "blue"]
+    assert 0 < sure[1].confidence < 0.5 < sure[0].confidence < 1
+    (shaky,) = colours([ColourShare("red", 0.9, steady=0.2)], 0.9)
+    assert shaky.confidence < sure[0].confidence
+
+
+def test_a_button_is_no_colour_of_the_product() -> None:
+    assert [one.name for one in colours([ColourShare("red", 0.95), ColourShare("white", 0.05)], 0.9)] == [
+        "red"
+    ]
+    assert colours([], 0.9) == []
+
+
+def test_a_colour_on_the_border_of_two_names_is_less_steady() -> None:
+    clear = palette(Subject(painted((200, 30, 40)), whole(painted((200, 30, 40)))))
+    border = palette(Subject(painted((98, 98, 98)), whole(painted((98, 98, 98)))))
+    assert clear[0].steady == 1
+    assert border[0].steady < 1
