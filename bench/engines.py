@@ -170,7 +170,7 @@ def _blip(engine: Any) -> tuple[Work, Work]:
 
 
 def _llava(engine: Any) -> tuple[Work, Work]:
-    from engines.prompts import caption
+    from engines.dialogue.prompts import caption
 
     torch, model, processor = engine._torch, engine._model, engine._processor
 

@@ -185,7 +185,7 @@ def spec(registration: Registration, registered: Mapping[str, Registration], kit
     parts += [kit.artifact(name).sha256 for name in registration.artifacts]
     parts += [registration.model.identity] if registration.model else []
     parts += [
-        hashlib.sha256(Path(__file__).with_name(name).read_bytes()).hexdigest() for name in registration.data
+        hashlib.sha256((Path(__file__).parent / name).read_bytes()).hexdigest() for name in registration.data
     ]
     parts += [spec(_lookup(name, registered), registered, kit).revision for name in registration.needs]
     return EngineSpec(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.cutouts import LEAST_SURENESS, sureness
+from engines.looks.cutouts import LEAST_SURENESS, sureness
 from engines.protocols import RGB, Alpha, Segmenter
 from pipeline.errors import RejectedInput, VitrineError
 from pipeline.graph import Scope

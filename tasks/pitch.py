@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engines.protocols import Brief, Pitcher, SellingPoint
-from engines.trust import proven
+from engines.words.trust import proven
 from pipeline.errors import RejectedInput, VitrineError
 from pipeline.graph import Scope
 from pipeline.outcomes import Outcome, Value

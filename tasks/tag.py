@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engines.protocols import CatalogFacts, Evidence, Printed, Subject, Tag, Tagger, Witness
-from engines.trust import Flag, Reviewed, reason, review
-from engines.vocabulary import vocabulary
+from engines.words.trust import Flag, Reviewed, reason, review
+from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput, VitrineError
 from pipeline.events import ImageRef, Product
 from pipeline.graph import Scope

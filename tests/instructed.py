@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from engines.instructed import Instructed
-from engines.prompts import Instruction
+from engines.dialogue.instructed import Instructed
+from engines.dialogue.prompts import Instruction
 from engines.protocols import Brief, CatalogFacts, Printed, Question, Subject, Tag
 from pipeline.errors import RejectedInput
 

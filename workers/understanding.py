@@ -22,8 +22,8 @@ from engines.protocols import (
     Tagger,
     TextReader,
 )
-from engines.trust import Reviewed, review
-from engines.vocabulary import vocabulary
+from engines.words.trust import Reviewed, review
+from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 from storage.pictures import decode, encode
 from tasks._stage import load_stages

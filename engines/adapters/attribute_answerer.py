@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from engines.declaration import Loading, engine
 from engines.protocols import Answer, Answerer, Bilingual, Brief, Question, Tag
-from engines.questions import BRAND, PRINTED, Pair, is_chinese, understand
-from engines.vocabulary import FILE, ProductType, Vocabulary, vocabulary
+from engines.words.questions import BRAND, PRINTED, Pair, is_chinese, understand
+from engines.words.vocabulary import FILE, ProductType, Vocabulary, vocabulary
 
 
 @engine(

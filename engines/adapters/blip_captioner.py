@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from engines.answers import bilingual, cleaned
 from engines.checkpoints import load_image_processor, load_model, load_processor
 from engines.declaration import Loading, engine
 from engines.protocols import Bilingual, Captioner, Subject
-from engines.vocabulary import FILE, vocabulary
+from engines.words.answers import bilingual, cleaned
+from engines.words.vocabulary import FILE, vocabulary
 from pipeline.errors import ConfigurationError
 
 _LONGEST_TOKENS, _BEAMS = 40, 3

@@ -12,10 +12,10 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engines.declaration import Loading, engine
-from engines.endpoints import Budget, Connection, failure
-from engines.instructed import CAPABILITIES, DATA, READS, VERSION, Instructed
+from engines.dialogue.endpoints import Budget, Connection, failure
+from engines.dialogue.instructed import CAPABILITIES, DATA, READS, VERSION, Instructed
+from engines.dialogue.prompts import Instruction, json_schema
 from engines.models import checked_options
-from engines.prompts import Instruction, json_schema
 from engines.protocols import RGB
 from pipeline.errors import EngineDown, RejectedInput
 

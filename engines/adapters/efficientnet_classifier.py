@@ -12,8 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from engines.declaration import Loading, engine
+from engines.looks.recent import Recent
 from engines.protocols import RGB, Classifier, Label
-from engines.recent import Recent
 
 _SIDE = 260
 _GREY = 127

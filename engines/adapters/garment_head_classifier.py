@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.declaration import Loading, engine
+from engines.looks.sights import views
 from engines.protocols import RGB, GarmentClassifier, ImageEncoder, Label, Subject
-from engines.sights import views
 
 _ENCODER = "efficientnet_lite2"
 
-WEIGHTS = "garment_head.safetensors"
+WEIGHTS = "looks/garment_head.safetensors"
 """Beside the engines' modules: ``weight`` (features, kinds), ``bias`` (kinds), divided by the temperature."""
 
 KINDS = (

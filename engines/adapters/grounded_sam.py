@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from engines.checkpoints import load_model
 from engines.declaration import Loading, engine
-from engines.frames import framed, normalised
-from engines.phrases import phrases
-from engines.presence import believable, foreground, shows_something
+from engines.looks.frames import framed, normalised
+from engines.looks.presence import believable, foreground, shows_something
 from engines.protocols import RGB, Alpha, Box, CatalogFacts, PhraseDetector, Segmenter
-from engines.vocabulary import FILE, vocabulary
+from engines.words.phrases import phrases
+from engines.words.vocabulary import FILE, vocabulary
 from pipeline.errors import ConfigurationError
 
 _DETECTOR = "grounding_dino"

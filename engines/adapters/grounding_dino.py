@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engines.checkpoints import load_image_processor, load_model, load_processor
 from engines.declaration import Loading, engine
-from engines.frames import framed
+from engines.looks.frames import framed
 from engines.models import checked_options
-from engines.phrases import plain
 from engines.protocols import RGB, Box, Detection, PhraseDetector
+from engines.words.phrases import plain
 
 _FULL_STOP = 1012
 """The token that ends a phrase, as the model's own code has it."""

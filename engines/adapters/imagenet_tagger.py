@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from engines import calibration
 from engines.declaration import Loading, engine
-from engines.evidence import find
-from engines.patterns import WEIGHTS
+from engines.looks import calibration
+from engines.looks.evidence import find
+from engines.looks.patterns import WEIGHTS
+from engines.looks.sights import MODELS, Models, Sight, sights
+from engines.looks.surface import colour_tags, pattern_tags
 from engines.protocols import Evidence, ImageEncoder, Subject, Tag, Tagger, Witness
-from engines.sights import MODELS, Models, Sight, sights
-from engines.surface import colour_tags, pattern_tags
-from engines.vocabulary import FILE, Vocabulary, vocabulary
+from engines.words.vocabulary import FILE, Vocabulary, vocabulary
 
 ENCODER = "efficientnet_lite2"
 

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engines.checkpoints import load_model, load_processor
 from engines.declaration import Loading, engine
-from engines.instructed import CAPABILITIES, DATA, READS, VERSION, Instructed
+from engines.dialogue.instructed import CAPABILITIES, DATA, READS, VERSION, Instructed
+from engines.dialogue.prompts import CaptionForm, Instruction
 from engines.models import checked_options
-from engines.prompts import CaptionForm, Instruction
 from engines.protocols import RGB
 from pipeline.errors import ConfigurationError
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from engines.declaration import Loading, engine
+from engines.looks.recent import Recent
 from engines.protocols import RGB, Detection, ObjectDetector
-from engines.recent import Recent
 
 _SIDE = 300
 

@@ -8,16 +8,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from engines import calibration
-from engines.backgrounds import Background, background
-from engines.catalog import FACT, said
-from engines.colours import palette
 from engines.declaration import Loading, engine
-from engines.evidence import Finding, find
-from engines.hearing import iou
+from engines.looks import calibration
+from engines.looks.backgrounds import Background, background
+from engines.looks.colours import palette
+from engines.looks.evidence import Finding, find
+from engines.looks.hearing import iou
+from engines.looks.sights import MODELS, Models, Sight, sights
 from engines.protocols import Bilingual, Captioner, Subject
-from engines.sights import MODELS, Models, Sight, sights
-from engines.vocabulary import FILE, Term, Vocabulary, vocabulary
+from engines.words.catalog import FACT, said
+from engines.words.vocabulary import FILE, Term, Vocabulary, vocabulary
 
 _COLOURS, _LEAST_SHARE = 2, 0.25
 """How many colours a sentence names, and the least share of the product each must have."""

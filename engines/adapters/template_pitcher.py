@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from engines.declaration import Loading, engine
-from engines.keywords import brand
-from engines.phrasing import capitalised, listed, listed_zh, with_article
 from engines.protocols import Bilingual, Brief, Pitcher, SellingPoint, Tag, Witness
-from engines.vocabulary import FILE, AttributeValue, ProductType, Vocabulary, vocabulary
+from engines.words.keywords import brand
+from engines.words.phrasing import capitalised, listed, listed_zh, with_article
+from engines.words.vocabulary import FILE, AttributeValue, ProductType, Vocabulary, vocabulary
 
 _MOST, _FEATURES, _COLOURS = 4, 2, 3
 

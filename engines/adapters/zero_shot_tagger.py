@@ -12,17 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engines.checkpoints import load_image_processor, load_model, load_processor
 from engines.declaration import Loading, engine
-from engines.frames import squared
-from engines.likeness import NOTHING, Likenesses, Reading, Told, asked, sentences, told
+from engines.looks.frames import squared
+from engines.looks.likeness import NOTHING, Likenesses, Reading, Told, asked, sentences, told
+from engines.looks.sights import views
 from engines.models import checked_options
 from engines.protocols import RGB, Box, Evidence, Subject, Tag, Tagger, Witness
-from engines.sights import views
-from engines.vocabulary import FILE, vocabulary
+from engines.words.vocabulary import FILE, vocabulary
 from pipeline.errors import ConfigurationError
 
 
 class Options(BaseModel):
-    """See ``engines.likeness.Reading``. The defaults leave the model's own probabilities as they are."""
+    """See ``engines.looks.likeness.Reading``. The defaults leave the model's own probabilities as they are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engines.evaluation.merchant import vendure_facts
 from engines.protocols import CatalogFacts
-from engines.vocabulary import Vocabulary
+from engines.words.vocabulary import Vocabulary
 from pipeline.errors import RejectedInput
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif"})

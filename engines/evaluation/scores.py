@@ -20,7 +20,7 @@ from engines.evaluation.metrics import (
     wilson,
 )
 from engines.evaluation.metrics import Scores as KindScores
-from engines.vocabulary import ProductType, Vocabulary
+from engines.words.vocabulary import ProductType, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)

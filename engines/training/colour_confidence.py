@@ -16,18 +16,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from engines.calibration import FILE
-from engines.colours import LEAST_SHARE, ColourShare, evidence, palette
-from engines.cutouts import sureness
 from engines.devices import Device
 from engines.evaluation.labels import held_out, read_labels
 from engines.evaluation.metrics import bootstrap, wilson
-from engines.evidence import Candidate
 from engines.kit import Kit
+from engines.looks.calibration import FILE
+from engines.looks.colours import LEAST_SHARE, ColourShare, evidence, palette
+from engines.looks.cutouts import sureness
+from engines.looks.evidence import Candidate
 from engines.protocols import Segmenter, Subject
 from engines.registry import Engines
 from engines.training.understanding_calibration import Answer, Labelled, probabilities, report, write
-from engines.vocabulary import vocabulary
+from engines.words.vocabulary import vocabulary
 
 LABELS = Path(__file__).parents[1] / "evaluation"
 

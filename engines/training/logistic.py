@@ -1,4 +1,4 @@
-"""Logistic regression with weighted rows, for the few features of ``engines.calibration``."""
+"""Logistic regression with weighted rows, for the few features of ``engines.looks.calibration``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from engines.calibration import Logistic
+from engines.looks.calibration import Logistic
 
 _DECAY = 0.1
 """The prior on a weight, as if seen in a tenth of one row: it only keeps a perfect feature finite."""

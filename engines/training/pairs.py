@@ -14,9 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from engines.evaluation.labels import held_out
-from engines.instructed import READS, Instructed
-from engines.prompts import (
+from engines.dialogue.instructed import READS, Instructed
+from engines.dialogue.prompts import (
     AttributesForm,
     CaptionForm,
     CategoryForm,
@@ -27,9 +26,10 @@ from engines.prompts import (
     Share,
     Told,
 )
+from engines.dialogue.replies import Malformed, clean
+from engines.evaluation.labels import held_out
 from engines.protocols import RGB, Brief, CatalogFacts, Printed, Subject, Tag
-from engines.replies import Malformed, clean
-from engines.vocabulary import vocabulary
+from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 from pipeline.keys import digest
 

@@ -21,11 +21,11 @@ from engines.devices import Device
 from engines.evaluation.labels import held_out, read_labels
 from engines.evaluation.metrics import calibration_error, wilson
 from engines.kit import Kit
-from engines.patterns import FLOOR, PATTERNS, WEIGHTS, features, views, weights_path
+from engines.looks.patterns import FLOOR, PATTERNS, WEIGHTS, features, views, weights_path
 from engines.registry import Engines
 from engines.training.colour_confidence import LABELS, subject
 from engines.training.softmax_regression import choose, fit
-from engines.vocabulary import vocabulary
+from engines.words.vocabulary import vocabulary
 
 CARD = Path("docs/model-cards/pattern-head.md")
 

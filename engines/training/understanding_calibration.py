@@ -23,18 +23,18 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from engines.adapters.garment_head_classifier import KINDS, normalised, softmax, three_views
-from engines.calibration import FILE, Logistic
 from engines.devices import Device
 from engines.evaluation.metrics import calibration_error, wilson
-from engines.evidence import Candidate, candidates
-from engines.hearing import hear
 from engines.kit import Kit
+from engines.looks.calibration import FILE, Logistic
+from engines.looks.evidence import Candidate, candidates
+from engines.looks.hearing import hear
+from engines.looks.sights import MODELS, Models, Sight, sights
 from engines.protocols import Detection, Subject
 from engines.registry import Engines
-from engines.sights import MODELS, Models, Sight, sights
 from engines.training.garment_head import photographs, train
 from engines.training.logistic import fit
-from engines.vocabulary import Vocabulary, vocabulary
+from engines.words.vocabulary import Vocabulary, vocabulary
 
 LABELS = Path(__file__).parents[1] / "evaluation" / "vendure.csv"
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from engines import prompts
 from engines.devices import Device
+from engines.dialogue import prompts
 from engines.kit import Kit
 from engines.models import read_deployment
 from engines.training.pairs import pairs_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engines.answers import LONGEST, bilingual, cleaned, named
 from engines.protocols import Bilingual
-from engines.vocabulary import vocabulary
+from engines.words.answers import LONGEST, bilingual, cleaned, named
+from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 
 

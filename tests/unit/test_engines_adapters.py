@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from engines.adapters.template_captioner import _article
-from engines.cutouts import shows_subject
 from engines.declaration import Registration
 from engines.devices import Device
 from engines.kit import Kit
+from engines.looks.cutouts import shows_subject
 from engines.protocols import (
     RGB,
     Bilingual,
@@ -29,7 +29,7 @@ from engines.protocols import (
     Witness,
 )
 from engines.registry import Engines, load_adapters
-from engines.vocabulary import vocabulary
+from engines.words.vocabulary import vocabulary
 
 UNTOLD = Bilingual("A product photo.", "一张商品照片。")
 GARMENTS = ["pants/1_front", "pants/1_back", "shirts/3_front", "jackets/3_front"]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from engines.catalog import FACT, said
-from engines.lexicon import lexicon
 from engines.protocols import CatalogFacts, Tag, Witness
-from engines.vocabulary import vocabulary
+from engines.words.catalog import FACT, said
+from engines.words.lexicon import lexicon
+from engines.words.vocabulary import vocabulary
 
 WORDS = vocabulary()
 

@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from engines.colours import ColourShare, colours, lab, mean_palette, palette
+from engines.looks.colours import ColourShare, colours, lab, mean_palette, palette
 from engines.protocols import RGB, Alpha, Subject
-from engines.vocabulary import vocabulary
+from engines.words.vocabulary import vocabulary
 
 
 def painted(*colours: tuple[int, int, int], side: int = 60) -> RGB:

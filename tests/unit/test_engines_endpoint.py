@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from engines.devices import Device
-from engines.endpoints import Budget
+from engines.dialogue.endpoints import Budget
 from engines.kit import Kit
 from engines.models import Model
 from engines.protocols import Bilingual, CatalogFacts, Subject

@@ -15,15 +15,15 @@ from PIL import Image
 from engines.adapters.garment_head_classifier import KINDS, weights_path
 from engines.devices import Device
 from engines.evaluation.metrics import calibration_error, macro_f1, per_kind, wilson
-from engines.evidence import candidates
-from engines.hearing import hear, together
 from engines.kit import Kit
+from engines.looks.evidence import candidates
+from engines.looks.hearing import hear, together
+from engines.looks.sights import Models, sights
 from engines.protocols import RGB, Detection, GarmentClassifier, ImageEncoder, Label, Subject
 from engines.registry import Engines
-from engines.sights import Models, sights
 from engines.training.garment_head import main, photographs
 from engines.training.softmax_regression import calibrate, fit
-from engines.vocabulary import vocabulary
+from engines.words.vocabulary import vocabulary
 from pipeline.errors import ConfigurationError
 
 CARD = Path(__file__).parents[2] / "docs" / "model-cards" / "garment-head.md"

@@ -13,10 +13,10 @@ import pytest
 from engines.devices import Device
 from engines.kit import Kit
 from engines.models import Folder, Model, listing_digest
-from engines.phrases import phrases
 from engines.protocols import RGB, Bilingual, CatalogFacts, Detection, Subject, Tag
 from engines.registry import Engines, load_adapters, with_models
-from engines.vocabulary import vocabulary
+from engines.words.phrases import phrases
+from engines.words.vocabulary import vocabulary
 from pipeline.errors import ConfigurationError
 from tests import checkpoints
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from engines.prompts import Instruction
+from engines.dialogue.prompts import Instruction
 from engines.protocols import Answer, Bilingual, CatalogFacts, Evidence, SellingPoint, Tag, Witness
-from engines.trust import review
-from engines.vocabulary import vocabulary
+from engines.words.trust import review
+from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 from tests.instructed import (
     ANSWER,

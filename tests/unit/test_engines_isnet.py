@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engines.cutouts import shows_subject
 from engines.devices import Device
 from engines.kit import Kit
+from engines.looks.cutouts import shows_subject
 from engines.protocols import RGB, Segmenter
 from engines.registry import Engines
 

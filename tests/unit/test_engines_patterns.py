@@ -12,10 +12,10 @@ from PIL import Image
 
 from engines.devices import Device
 from engines.kit import Kit
-from engines.patterns import PATTERNS, pattern, patterns, repetition, weights_path
+from engines.looks.patterns import PATTERNS, pattern, patterns, repetition, weights_path
 from engines.protocols import Alpha, ImageEncoder, Subject
 from engines.registry import Engines
-from engines.vocabulary import vocabulary
+from engines.words.vocabulary import vocabulary
 
 CARD = Path(__file__).parents[2] / "docs" / "model-cards" / "pattern-head.md"
 

@@ -9,11 +9,11 @@ import pytest
 
 from engines.devices import Device
 from engines.kit import Kit
-from engines.phrasing import listed, listed_zh, with_article
 from engines.protocols import Bilingual, Brief, CatalogFacts, SellingPoint, Subject, Tag
 from engines.registry import Engines
-from engines.trust import proven, review
-from engines.vocabulary import vocabulary
+from engines.words.phrasing import listed, listed_zh, with_article
+from engines.words.trust import proven, review
+from engines.words.vocabulary import vocabulary
 from pipeline.events import Product
 from pipeline.outcomes import Lane
 from storage.ledger import Claimed

@@ -7,9 +7,9 @@ import pytest
 from engines.devices import Device
 from engines.kit import Kit
 from engines.protocols import Answer, Answerer, Brief, CatalogFacts, Evidence, Printed, Question, Tag, Witness
-from engines.questions import Asked, understand
 from engines.registry import Engines
-from engines.vocabulary import vocabulary
+from engines.words.questions import Asked, understand
+from engines.words.vocabulary import vocabulary
 
 SEEN = (Evidence(Witness.PHOTO, "61% of the cut-out's pixels", photo=0),)
 TAGS = (

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw
 
+from engines.looks.regions import MOST_POINTS, box, colour_region, outline
 from engines.protocols import Subject
-from engines.regions import MOST_POINTS, box, colour_region, outline
 
 
 def filled(points: tuple[tuple[float, float], ...], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:

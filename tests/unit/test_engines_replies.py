@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engines.prompts import AttributesForm, CaptionForm, CategoryForm, json_schema, quoted
-from engines.replies import Malformed, clean, read, sentence, speaks
+from engines.dialogue.prompts import AttributesForm, CaptionForm, CategoryForm, json_schema, quoted
+from engines.dialogue.replies import Malformed, clean, read, sentence, speaks
 from tests.instructed import ATTRIBUTES, CAPTION, NAVY
 
 PLAIN = json.dumps(ATTRIBUTES)

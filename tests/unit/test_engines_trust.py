@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from engines.protocols import Bilingual, CatalogFacts, Evidence, Tag, Witness
-from engines.trust import Reviewed, reason, review
-from engines.vocabulary import vocabulary
+from engines.words.trust import Reviewed, reason, review
+from engines.words.vocabulary import vocabulary
 
 WORDS = vocabulary()
 NOTHING = CatalogFacts()

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from engines.devices import Device
+from engines.dialogue.prompts import CaptionForm, Instruction
 from engines.kit import Kit
 from engines.models import Folder, Model, listing_digest
-from engines.prompts import CaptionForm, Instruction
 from engines.protocols import RGB, Answerer, Captioner, Pitcher, Subject, Tagger
 from engines.registry import Engines, load_adapters, with_models
 from pipeline.errors import ConfigurationError, RejectedInput

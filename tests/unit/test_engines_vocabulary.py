@@ -11,8 +11,8 @@ import pytest
 
 from engines.adapters.oid_detector import LABELS
 from engines.kit import Kit
-from engines.sights import mean
-from engines.vocabulary import Term, Vocabulary, vocabulary
+from engines.looks.sights import mean
+from engines.words.vocabulary import Term, Vocabulary, vocabulary
 
 TYPES = {"jeans": {"en": "jeans", "zh": "牛仔裤", "article": False, "classes": ["jeans"]}}
 SMALL: dict[str, Any] = {

@@ -30,7 +30,7 @@ from engines.evaluation.metrics import (
 from engines.evaluation.scores import Case, Said, mistakes, score
 from engines.kit import Kit
 from engines.protocols import Subject, Tag
-from engines.vocabulary import vocabulary
+from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 from workers.cli import run
 from workers.commands.evaluation_report import Report, print_report

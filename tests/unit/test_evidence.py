@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engines.backgrounds import Background, background
-from engines.calibration import Logistic, calibration
 from engines.devices import Device
-from engines.evidence import candidates, find
-from engines.hearing import hear, iou, together
 from engines.kit import Kit
+from engines.looks.backgrounds import Background, background
+from engines.looks.calibration import Logistic, calibration
+from engines.looks.evidence import candidates, find
+from engines.looks.hearing import hear, iou, together
+from engines.looks.recent import Recent
+from engines.looks.sights import Sight
 from engines.protocols import RGB, Box, Detection, Subject
-from engines.recent import Recent
 from engines.registry import Engines
-from engines.sights import Sight
-from engines.vocabulary import vocabulary
+from engines.words.vocabulary import vocabulary
 from pipeline.errors import ConfigurationError
 
 WHOLE: Box = (0.1, 0.1, 0.9, 0.9)

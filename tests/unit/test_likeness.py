@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from engines.likeness import NOTHING, Likenesses, Reading, asked, sentences, told
-from engines.vocabulary import vocabulary
+from engines.looks.likeness import NOTHING, Likenesses, Reading, asked, sentences, told
+from engines.words.vocabulary import vocabulary
 
 WORDS = vocabulary()
 CLIP = Reading(exclusive=True, temperature=1.0, least_lead=0.2)

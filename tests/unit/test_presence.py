@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engines.phrases import phrases, plain
-from engines.presence import believable, foreground, shows_something
+from engines.looks.presence import believable, foreground, shows_something
 from engines.protocols import RGB, CatalogFacts
-from engines.vocabulary import vocabulary
+from engines.words.phrases import phrases, plain
+from engines.words.vocabulary import vocabulary
 
 WORDS = vocabulary()
 

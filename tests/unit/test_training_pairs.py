@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.prompts import Instruction
+from engines.dialogue.prompts import Instruction
 from engines.protocols import Brief, CatalogFacts, Printed, Tag
 from engines.training.pairs import Corrected, Pair, Photograph, pairs_of
 from tests.instructed import Scripted, in_turn, subject

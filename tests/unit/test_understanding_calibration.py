@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.calibration import Logistic
-from engines.evidence import Candidate
+from engines.looks.calibration import Logistic
+from engines.looks.evidence import Candidate
 from engines.training.logistic import fit
 from engines.training.understanding_calibration import Answer, Labelled, probabilities, report, write
 

@@ -19,7 +19,7 @@ from engines.protocols import (
     Tag,
     Witness,
 )
-from engines.vocabulary import vocabulary
+from engines.words.vocabulary import vocabulary
 from pipeline.errors import EngineDown, RejectedInput
 from pipeline.keys import Recipe
 from pipeline.products import Product

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from engines.evaluation.labels import Labelled, held_out, read_labels
 from engines.evaluation.scores import Case, Said, mistakes, score
-from engines.vocabulary import vocabulary
+from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 from workers.bootstrap import build_kit
 from workers.commands.evaluation_report import Report, print_report

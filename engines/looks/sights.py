@@ -9,10 +9,10 @@ from typing import Self
 
 import numpy as np
 
-from engines.cutouts import shows_subject
 from engines.declaration import Loading
+from engines.looks.cutouts import shows_subject
 from engines.protocols import RGB, Box, Classifier, Detection, GarmentClassifier, ObjectDetector, Subject
-from engines.vocabulary import Vocabulary, Weighed
+from engines.words.vocabulary import Vocabulary, Weighed
 
 MODELS = ("efficientnet_lite2", "oid_ssd", "garment_head")
 """The engines asked; an adapter that looks through them names them as its needs."""

@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 from engines.protocols import Bilingual
-from engines.vocabulary import Vocabulary
+from engines.words.vocabulary import Vocabulary
 from pipeline.errors import RejectedInput
 
 LONGEST = 200

@@ -12,7 +12,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from engines.terms import Attribute, AttributeValue, Category, ProductType, Sentence, Term, spelling
+from engines.words.terms import Attribute, AttributeValue, Category, ProductType, Sentence, Term, spelling
 
 __all__ = [
     "FILE",
@@ -28,8 +28,8 @@ __all__ = [
     "vocabulary",
 ]
 
-FILE = "vocabulary.toml"
-"""Beside this module. Engines whose answers it shapes name it as their data."""
+FILE = "words/vocabulary.toml"
+"""Below the folder ``engines``. Engines whose answers it shapes name it as their data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,4 +211,4 @@ class Vocabulary(BaseModel):
 @cache
 def vocabulary() -> Vocabulary:
     """The vocabulary that comes with the package."""
-    return Vocabulary.model_validate(tomllib.loads(Path(__file__).with_name(FILE).read_text("utf-8")))
+    return Vocabulary.model_validate(tomllib.loads((Path(__file__).parents[1] / FILE).read_text("utf-8")))

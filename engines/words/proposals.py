@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engines.protocols import Tag
-from engines.vocabulary import Vocabulary
+from engines.words.vocabulary import Vocabulary
 
 MOST_EVIDENCE = 8
 """Pieces of evidence that one tag keeps."""

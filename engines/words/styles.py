@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from engines.protocols import Bilingual, Evidence, Tag, Witness
-from engines.vocabulary import Vocabulary
+from engines.words.vocabulary import Vocabulary
 
 Grounds = tuple[tuple[str, str], ...]
 

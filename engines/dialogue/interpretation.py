@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engines import prompts
-from engines.prompts import AnswerForm, AttributesForm, CaptionForm, CategoryForm, PitchForm, Told
+from engines.dialogue import prompts
+from engines.dialogue.prompts import AnswerForm, AttributesForm, CaptionForm, CategoryForm, PitchForm, Told
+from engines.dialogue.replies import Malformed, clean, read, sentence, speaks
 from engines.protocols import (
     RGB,
     Answer,
@@ -18,7 +19,6 @@ from engines.protocols import (
     Tag,
     Witness,
 )
-from engines.replies import Malformed, clean, read, sentence, speaks
 
 _CAPTION, _POINT, _ANSWER = 300, 200, 400
 _LABEL, _WORDS = 60, 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engines.colours import named_pixels
+from engines.looks.colours import named_pixels
 from engines.protocols import Box, Subject
 
 Mask = npt.NDArray[np.bool_]

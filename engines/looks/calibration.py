@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import ConfigurationError
 
-FILE = "calibration.toml"
-"""Beside this module, a table a model. Engines whose answers it shapes name it as their data."""
+FILE = "looks/calibration.toml"
+"""Below the folder ``engines``, a table a model. Engines whose answers it shapes name it as their data."""
 
 
 class Logistic(BaseModel):
@@ -40,7 +40,7 @@ class Logistic(BaseModel):
 @cache
 def calibration(name: str) -> Logistic:
     """The model in the table of that name. Raises ConfigurationError where there is none."""
-    tables = tomllib.loads(Path(__file__).with_name(FILE).read_text("utf-8"))
+    tables = tomllib.loads((Path(__file__).parents[1] / FILE).read_text("utf-8"))
     if name not in tables:
         raise ConfigurationError(f"{FILE} has no table [{name}]")
     return Logistic.model_validate(tables[name])

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from engines.lexicon import lexicon
 from engines.protocols import CatalogFacts, SellingPoint, Tag
+from engines.words.lexicon import lexicon
 
 LONGEST = 200
 """Characters of a selling point in either language."""

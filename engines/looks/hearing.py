@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from engines.looks.sights import Sight, heard_of_garments
 from engines.protocols import Box, Detection
-from engines.sights import Sight, heard_of_garments
-from engines.vocabulary import Vocabulary
+from engines.words.vocabulary import Vocabulary
 
 _OBJECTS = 0.7
 """What the detector's score weighs beside the classes' probability, chosen on the calibration's photos."""

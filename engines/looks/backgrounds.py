@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from engines.colours import lab, palette
-from engines.cutouts import shows_subject
+from engines.looks.colours import lab, palette
+from engines.looks.cutouts import shows_subject
 from engines.protocols import Alpha, Subject
 
 _SIDE = 128

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from engines.calibration import calibration
-from engines.cutouts import shows_subject
-from engines.exposure import light, linear, lit
+from engines.looks.calibration import calibration
+from engines.looks.cutouts import shows_subject
+from engines.looks.exposure import light, linear, lit
 from engines.protocols import RGB, Alpha, Subject
 
 _SIDE = 128

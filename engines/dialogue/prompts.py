@@ -17,12 +17,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from engines.dialogue.replies import clean
 from engines.protocols import RGB, CatalogFacts, Printed
-from engines.replies import clean
-from engines.vocabulary import Vocabulary
+from engines.words.vocabulary import Vocabulary
 
-FILE = "prompts.toml"
-"""Beside this module. Engines that ask with it name it as their data."""
+FILE = "dialogue/prompts.toml"
+"""Below the folder ``engines``. Engines that ask with it name it as their data."""
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -214,5 +214,5 @@ def _instruction(
 
 @cache
 def _wording() -> Mapping[str, str]:
-    found = tomllib.loads(Path(__file__).with_name(FILE).read_text("utf-8"))
+    found = tomllib.loads((Path(__file__).parents[1] / FILE).read_text("utf-8"))
     return {name: text.strip() for name, text in found.items()}

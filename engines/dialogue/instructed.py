@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
-from engines import interpretation, prompts
-from engines.interpretation import Shown
-from engines.prompts import Instruction
+from engines.dialogue import interpretation, prompts
+from engines.dialogue.interpretation import Shown
+from engines.dialogue.prompts import Instruction
+from engines.dialogue.replies import Malformed, is_chinese
 from engines.protocols import (
     RGB,
     Answer,
@@ -30,9 +31,8 @@ from engines.protocols import (
     Tag,
     Tagger,
 )
-from engines.replies import Malformed, is_chinese
-from engines.vocabulary import FILE as VOCABULARY
-from engines.vocabulary import Vocabulary, vocabulary
+from engines.words.vocabulary import FILE as VOCABULARY
+from engines.words.vocabulary import Vocabulary, vocabulary
 from pipeline.errors import RejectedInput
 
 A = TypeVar("A")

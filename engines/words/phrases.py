@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 from engines.protocols import CatalogFacts
-from engines.vocabulary import Vocabulary
+from engines.words.vocabulary import Vocabulary
 
 _MOST_WORDS, _LONGEST_WORD = 8, 20
 

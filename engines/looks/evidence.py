@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engines.calibration import calibration
-from engines.hearing import Heard, Voices, hear, iou, together
+from engines.looks.calibration import calibration
+from engines.looks.hearing import Heard, Voices, hear, iou, together
+from engines.looks.sights import SURELY, Sight
 from engines.protocols import Evidence, Witness
-from engines.sights import SURELY, Sight
-from engines.vocabulary import Vocabulary
+from engines.words.vocabulary import Vocabulary
 
 CATEGORY_FLOOR, TYPE_FLOOR = 0.75, 0.75
 """Under these probabilities of being right a category or a product type is not named."""

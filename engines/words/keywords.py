@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from engines.protocols import Bilingual, CatalogFacts, Tag
-from engines.vocabulary import Vocabulary
+from engines.words.vocabulary import Vocabulary
 
 MANY = 5
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from engines.vocabulary import Term, Vocabulary
+from engines.words.vocabulary import Term, Vocabulary
 
 BRAND, PRINTED = "brand", "printed"
 """What can be asked for besides the vocabulary's attributes."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from engines.colours import colours, mean_palette, palette
-from engines.cutouts import shows_subject, sureness
-from engines.patterns import PatternMeasure, patterns
+from engines.looks.colours import colours, mean_palette, palette
+from engines.looks.cutouts import shows_subject, sureness
+from engines.looks.patterns import PatternMeasure, patterns
+from engines.looks.regions import colour_region, outline
 from engines.protocols import Evidence, ImageEncoder, Subject, Tag, Witness
-from engines.regions import colour_region, outline
 
 SOLID = 0.5
 """The alpha from which on a pixel is the product's."""

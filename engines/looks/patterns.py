@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engines.colours import lab
-from engines.cutouts import shows_subject
+from engines.looks.colours import lab
+from engines.looks.cutouts import shows_subject
 from engines.protocols import RGB, ImageEncoder, Subject
 
-WEIGHTS = "pattern_head.safetensors"
-"""Beside this module: ``weight`` (features, patterns), ``bias`` (patterns), divided by the temperature."""
+WEIGHTS = "looks/pattern_head.safetensors"
+"""Below the folder ``engines``: ``weight`` (features, patterns), ``bias`` (patterns), divided by the temperature."""
 
 PATTERNS = ("checked", "plain", "printed", "striped", "textured")
 """In the order of the weights."""
@@ -189,4 +189,4 @@ def _head() -> Mapping[str, npt.NDArray[np.float16]]:
 
 def weights_path() -> Path:
     """Where the package keeps the weights."""
-    return Path(__file__).with_name(WEIGHTS)
+    return Path(__file__).parents[1] / WEIGHTS

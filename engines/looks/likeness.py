@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engines.vocabulary import Vocabulary
+from engines.words.vocabulary import Vocabulary
 
 Likenesses = Mapping[str, npt.NDArray[np.float32]]
 """By attribute (photos, values): the scaled likeness of each photo of one product to each value, in the order of

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from engines.vocabulary import Vocabulary, spelling, vocabulary
+from engines.words.vocabulary import Vocabulary, spelling, vocabulary
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _TOKEN = re.compile(r"[A-Za-zÀ-ɏ0-9]+(?:'[A-Za-z]+|')?")

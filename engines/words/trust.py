@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from engines.catalog import FACT, said
-from engines.claims import proven
-from engines.keywords import keywords
-from engines.proposals import MOST_EVIDENCE, quoted, understood
 from engines.protocols import Bilingual, CatalogFacts, Evidence, Tag, Witness
-from engines.styles import concluded, inferred, reason
-from engines.vocabulary import Vocabulary
+from engines.words.catalog import FACT, said
+from engines.words.claims import proven
+from engines.words.keywords import keywords
+from engines.words.proposals import MOST_EVIDENCE, quoted, understood
+from engines.words.styles import concluded, inferred, reason
+from engines.words.vocabulary import Vocabulary
 
 __all__ = ["Flag", "Reviewed", "proven", "reason", "review"]
 

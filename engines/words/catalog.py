@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from engines.lexicon import Lexicon, Mention, is_chinese, lexicon, tokenise
 from engines.protocols import CatalogFacts, Evidence, Tag, Witness
-from engines.vocabulary import Vocabulary, vocabulary
+from engines.words.lexicon import Lexicon, Mention, is_chinese, lexicon, tokenise
+from engines.words.vocabulary import Vocabulary, vocabulary
 
 FACT = 0.8
 """From this confidence on, a merchant's word is a fact that no photo overrules; under it, a mention."""

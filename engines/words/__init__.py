@@ -1,0 +1,1 @@
+"""What a shop says: its vocabulary, what merchants write, and the rules by which words leave the system."""
