@@ -209,10 +209,14 @@ def _name(lightness: float, chroma: float, hue: float) -> str:
 
     Dark orange is called brown, light red pink, dark blue navy: hue alone names nothing.
     """
-    if (lightness < 14 and chroma < 25) or (lightness < 35 and chroma < 13):
+    # Dark denim has little chroma left, and is still navy to everyone.
+    bluish = 222 <= hue < 308 and lightness >= 14
+    if (lightness < 14 and chroma < 25) or (lightness < 35 and chroma < (8 if bluish else 13)):
         return "black"
     # Reflections tint dark surfaces, paper is never quite neutral: both ask for more chroma than mid grey.
-    if chroma < (12 if lightness < 55 else 8) or (lightness > 90 and chroma < 11):
+    if chroma < (12 if lightness < 55 and not (bluish and lightness < 35) else 8) or (
+        lightness > 90 and chroma < 11
+    ):
         return "white" if lightness >= 74 else "grey" if lightness >= 37 else "black"
     if hue >= 338 or hue < 18:
         return "burgundy" if lightness < 36 else "pink" if lightness >= 55 or hue >= 338 else "red"

@@ -257,8 +257,8 @@ def test_a_caption_abstains_when_nothing_is_recognised(engines: Engines) -> None
     [
         ("jean-philippe", "", "chair, two of them in view", "画面中共有两件"),
         ("alexandru-acea", "Curvy Monitor", "monitor with a laptop.", "显示器照片，画面中还有笔记本电脑。"),
-        ("brandi-redd", "Camera Lens", "black lens against a busy background.", "黑色的镜头照片，背景丰富。"),
-        ("ruslan-bardash", "Wooden Stool", "white stool on a plain light blue", "凳"),
+        ("brandi-redd", "Camera Lens", "lens against a busy background.", "镜头照片，背景丰富。"),
+        ("ruslan-bardash", "Wooden Stool", "stool on a plain light blue", "凳"),
     ],
 )
 def test_a_caption_says_what_else_is_in_view_and_never_the_product_twice(
