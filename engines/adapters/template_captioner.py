@@ -11,7 +11,8 @@ import numpy as np
 from engines.declaration import Loading, engine
 from engines.looks import calibration
 from engines.looks.backgrounds import Background, background
-from engines.looks.colours import palette
+from engines.looks.colours import colours, palette
+from engines.looks.cutouts import sureness
 from engines.looks.evidence import Finding, find
 from engines.looks.hearing import iou
 from engines.looks.sights import MODELS, Models, Sight, sights
@@ -19,8 +20,8 @@ from engines.protocols import Bilingual, Captioner, Subject
 from engines.words.catalog import FACT, said
 from engines.words.vocabulary import FILE, Term, Vocabulary, vocabulary
 
-_COLOURS, _LEAST_SHARE = 2, 0.25
-"""How many colours a sentence names, and the least share of the product each must have."""
+_COLOURS = 2
+"""How many colours a sentence names; each must be as sure as a tag of it."""
 
 _SURE_OBJECT = 0.6
 """The detector's score from which an object beside the product, or one more of its kind, is worth a word: of
@@ -47,7 +48,7 @@ class TemplateCaptioner:
     known is left out, and of a photo of which nothing is known it says "a product photo" alone. A type that the
     merchant names is believed unless the photo shows something else."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def __init__(self, loading: Loading) -> None:
         self._models = Models.of(loading)
@@ -89,11 +90,11 @@ def _name(words: Vocabulary, subject: Subject, finding: Finding) -> _Named:
 
 def _sentence(words: Vocabulary, subject: Subject, sight: Sight, finding: Finding) -> Bilingual:
     named = _name(words, subject, finding)
-    colours = _colours(words, subject, named)
+    coloured = _colours(words, subject, named)
     behind = background(subject)
     if named.category is None and behind is None:
         return _UNTOLD
-    product, company = _product(words, named, colours), _company(words, sight, named)
+    product, company = _product(words, named, coloured), _company(words, sight, named)
     place = _behind(words, behind)
     return Bilingual(
         en=f"{product.en}{company.en}{place.en}".removesuffix(",") + ".",
@@ -101,9 +102,9 @@ def _sentence(words: Vocabulary, subject: Subject, sight: Sight, finding: Findin
     )
 
 
-def _product(words: Vocabulary, named: _Named, colours: Sequence[Term]) -> Bilingual:
+def _product(words: Vocabulary, named: _Named, coloured: Sequence[Term]) -> Bilingual:
     """The subject of the sentence; a plural or mass noun goes without an article."""
-    en, zh = " and ".join(colour.en for colour in colours), "和".join(colour.zh for colour in colours)
+    en, zh = " and ".join(colour.en for colour in coloured), "和".join(colour.zh for colour in coloured)
     if named.category is None:
         return Bilingual(f"A product{f' in {en}' if en else ''}", f"一件{f'{zh}的' if zh else ''}商品")
     category = words.categories[named.category]
@@ -123,8 +124,10 @@ def _product(words: Vocabulary, named: _Named, colours: Sequence[Term]) -> Bilin
 def _colours(words: Vocabulary, subject: Subject, named: _Named) -> list[Term]:
     if not words.applies("colour", named.category, named.product_type):
         return []
-    shares = [colour.name for colour in palette(subject) if colour.share >= _LEAST_SHARE]
-    return [words.values("colour")[name] for name in shares[:_COLOURS]]
+    floor = words.attributes["colour"].floor
+    rated = colours(palette(subject), sureness(subject.alpha))
+    sure = [colour.name for colour in rated if colour.confidence >= floor]
+    return [words.values("colour")[name] for name in sure[:_COLOURS]]
 
 
 def _company(words: Vocabulary, sight: Sight, named: _Named) -> Bilingual:

@@ -15,7 +15,8 @@ _SIDE = 128
 
 _WHITE, _BRIGHTEST, _MOST_LIGHT = 250.0, 98, 2.0
 """A photo's 98th percentile of the largest channel is taken for a lit white of 250, and lit up to twice: people
-see past a dim room, a sensor does not. Chosen with the thresholds of ``engines.looks.colours`` on 230 labelled photos."""
+see past a dim room, a sensor does not. Chosen with the thresholds of ``engines.looks.colours`` on 230 labelled
+photos."""
 
 _LEAST_SURROUNDINGS = 0.05
 """Of the photo's area around the product, under which its light cannot be judged."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from engines.looks.colours import colours, mean_palette, palette
 from engines.looks.cutouts import shows_subject, sureness
 from engines.looks.patterns import PatternMeasure, patterns
-from engines.looks.regions import colour_region, outline
+from engines.looks.regions import box, colour_region, outline
 from engines.protocols import Evidence, ImageEncoder, Subject, Tag, Witness
 
 SOLID = 0.5
@@ -24,8 +24,8 @@ def colour_tags(subjects: Sequence[Subject]) -> list[Tag]:
         shares = [sum(one.share for one in several if one.name == colour.name) for several in palettes]
         photo = max(range(len(shares)), key=lambda index: shares[index])
         said = f"{shares[photo]:.0%} of the cut-out's pixels"
-        where = outline(colour_region(subjects[photo], colour.name))
-        evidence = Evidence(Witness.PHOTO, said, photo=photo, outline=where)
+        where = colour_region(subjects[photo], colour.name)
+        evidence = Evidence(Witness.PHOTO, said, photo=photo, box=box(where), outline=outline(where))
         tags.append(Tag("colour", colour.name, colour.confidence, (evidence,)))
     return tags
 
@@ -43,6 +43,6 @@ def pattern_tags(encoder: ImageEncoder, subjects: Sequence[Subject]) -> list[Tag
     value, several = max(heard.items(), key=lambda item: sum(one.confidence for _, one in item[1]))
     photo, strongest = max(several, key=lambda item: item[1].confidence)
     confidence = sum(measure.confidence for _, measure in several) / total
-    where = outline(subjects[photo].alpha > SOLID)
-    evidence = Evidence(Witness.PHOTO, strongest.words, photo=photo, outline=where)
+    where = subjects[photo].alpha > SOLID
+    evidence = Evidence(Witness.PHOTO, strongest.words, photo=photo, box=box(where), outline=outline(where))
     return [Tag("pattern", value, confidence, (evidence,))]
