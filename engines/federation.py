@@ -20,6 +20,7 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "segmenter": "u2netp",
         "captioner": "template",
         "tagger": "imagenet_vocabulary",
+        "garment_classifier": "garment_head",
         "answerer": "attributes",
         "pitcher": "template_pitch",
     }

@@ -15,6 +15,8 @@ from engines.protocols import (
     RGB,
     Alpha,
     CatalogFacts,
+    GarmentClassifier,
+    Label,
     Printed,
     Segmenter,
     Subject,
@@ -23,7 +25,7 @@ from engines.protocols import (
     TextReader,
 )
 from engines.words.trust import Reviewed, review
-from engines.words.vocabulary import vocabulary
+from engines.words.vocabulary import ProductType, vocabulary
 from pipeline.errors import RejectedInput
 from storage.pictures import decode, encode
 from tasks._stage import load_stages
@@ -32,16 +34,18 @@ from tasks.cutout import judge
 from workers.bootstrap import build_engines, build_federation
 from workers.settings import Settings
 
-_ROLES = ("segmenter", "text_reader", "tagger")
+_ROLES = ("segmenter", "text_reader", "tagger", "garment_classifier")
 
 
 @dataclass(frozen=True, slots=True)
 class Understood:
     """What is said of one photograph. ``unreadable`` and ``set_aside`` say why its photo, or its cut-out, was
-    refused: then the shop shows no tag of it."""
+    refused: then the shop shows no tag of it. ``garment`` is the garment classifier's first word where the
+    photograph is labelled as one of its kinds: asked without a floor, as it is asked of what is known to be worn."""
 
     example: Example
     reviewed: Reviewed
+    garment: Label | None = None
     unreadable: str = ""
     set_aside: str = ""
 
@@ -98,13 +102,23 @@ class Understanding:
             [Subject(pictures[number], alpha, lines, self._said(examples[number], "tagger"))]
             for (number, alpha), lines in zip(alphas.items(), printed, strict=True)
         ]
+        kinds = self._garments({n: one for n, (one,) in zip(alphas, subjects, strict=True)}, examples)
         for number, tags in zip(alphas, tag_each(tagger, subjects), strict=True):
             example = examples[number]
             if isinstance(tags, RejectedInput):
                 answers[number] = Understood(example, _NOTHING, set_aside=str(tags))
             else:
-                answers[number] = Understood(example, review(vocabulary(), tags, self._given(example)))
+                reviewed = review(vocabulary(), tags, self._given(example))
+                answers[number] = Understood(example, reviewed, kinds.get(number))
         return [answers[number] for number in range(len(examples))]
+
+    def _garments(self, subjects: Mapping[int, Subject], examples: Sequence[Example]) -> Mapping[int, Label]:
+        asked = {n: one for n, one in subjects.items() if is_garment(examples[n])}
+        if not asked:
+            return {}
+        classifier: GarmentClassifier = self._get("garment_classifier")
+        found = classifier.classify_garments(list(asked.values()))
+        return {number: labels[0] for number, labels in zip(asked, found, strict=True)}
 
     def _get(self, role: str) -> Any:
         return self._engines.get(self._names[role])
@@ -130,6 +144,13 @@ class Understanding:
         )
         media_type = "image/jpeg" if picture.alpha is None else "image/png"
         return decode(encode(picture.pixels, media_type=media_type)).pixels
+
+
+def is_garment(example: Example) -> bool:
+    """Whether a photograph is labelled as one of the kinds that the garment classifier tells apart."""
+    types = vocabulary().values("product_type")
+    labels = (types[key] for key in example.truth.get("product_type", ()))
+    return any(isinstance(label, ProductType) and label.garment for label in labels)
 
 
 def tag_each(tagger: Tagger, products: Sequence[Sequence[Subject]]) -> list[list[Tag] | RejectedInput]:

@@ -46,7 +46,7 @@ _NUMBERS = {2: ("two", "两"), 3: ("three", "三"), 4: ("four", "四")}
 class TemplateCaptioner:
     """Names product type, colours, what else is in view and the background in a fixed sentence; what is not
     known is left out, and of a photo of which nothing is known it says "a product photo" alone. A type that the
-    merchant names is believed unless the photo shows something else."""
+    merchant names is believed unless the photo shows something else: then neither is named."""
 
     version: ClassVar[int] = 4
 
@@ -74,18 +74,24 @@ class _Named:
 
 
 def _name(words: Vocabulary, subject: Subject, finding: Finding) -> _Named:
-    """What the photo shows, or the type that the merchant names unless the photo shows another category.
+    """The type that the merchant names, else what the photo shows; where the two are of different categories,
+    neither is asserted, and the tags' rules ask a person.
 
     Within a category a title is the surer: a stool is easily taken for a table.
     """
     category = finding.category.value if finding.category else None
     seen = finding.product_type.value if finding.product_type else None
-    names = [tag for tag in said(words, subject.facts) if tag.attribute == "product_type"]
-    stated = next((tag.value for tag in names if tag.confidence >= FACT), None)
-    if stated is None:
+    facts: dict[str, str] = {}
+    for tag in said(words, subject.facts):
+        if tag.confidence >= FACT:
+            facts.setdefault(tag.attribute, tag.value)
+    stated = facts.get("product_type")
+    shelf = words.category_of(stated) if stated else facts.get("category")
+    if shelf is None:
         return _Named(category, seen)
-    shelf = words.category_of(stated)
-    return _Named(shelf, stated) if category in (None, shelf) else _Named(category, seen)
+    if category not in (None, shelf):
+        return _Named(None, None)
+    return _Named(shelf, stated or seen)
 
 
 def _sentence(words: Vocabulary, subject: Subject, sight: Sight, finding: Finding) -> Bilingual:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engines.evaluation.labels import Labelled, held_out, read_labels
-from engines.evaluation.scores import Case, Said, mistakes, score
+from engines.evaluation.scores import AttributeScores, Case, Said, mistakes, score
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 from workers.bootstrap import build_kit
@@ -112,7 +113,10 @@ def understanding(
         set_aside={one.example.file: one.set_aside for one in understood if one.set_aside},
         unknown=labelled.unknown,
         flags=sum(len(one.reviewed.flags) for one in understood),
-        scores=[score(vocabulary(), name, cases[name]) for name in attributes if cases[name]],
+        scores=[
+            *(score(vocabulary(), name, cases[name]) for name in attributes if cases[name]),
+            *_garment_scores(understood if "product_type" in attributes else ()),
+        ],
         mistakes=[one for name in attributes for one in mistakes(vocabulary(), name, cases[name])],
     )
     if as_json:
@@ -159,6 +163,21 @@ def _cases(understood: Sequence[Understood], attribute: str) -> list[Case]:
         for one in understood
         if attribute in one.example.truth and not one.unreadable
     ]
+
+
+def _garment_scores(understood: Sequence[Understood]) -> list[AttributeScores]:
+    """The garment classifier asked alone and without a floor, as try-on asks it of what is worn."""
+    words = vocabulary()
+    cases = [
+        Case(
+            one.example.file,
+            one.example.truth["product_type"],
+            (Said(words.garment(one.garment.name)[1], one.garment.confidence),),
+        )
+        for one in understood
+        if one.garment is not None
+    ]
+    return [replace(score(words, "product_type", cases), attribute="garment class")] if cases else []
 
 
 def _said(one: Understood, attribute: str) -> tuple[Said, ...]:
