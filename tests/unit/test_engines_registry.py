@@ -200,7 +200,7 @@ def test_revision_follows_everything_that_shapes_the_answers() -> None:
     for changed in (
         revisions(lower, sha256="b"),
         revisions(dataclasses.replace(lower, adapter=Newer)),
-        revisions(dataclasses.replace(lower, data=("vocabulary.toml",))),
+        revisions(dataclasses.replace(lower, data=("words/vocabulary.toml",))),
     ):
         assert changed[0] != plain[0]
         assert changed[1] != plain[1], "an engine's revision covers the engines it needs"
