@@ -37,7 +37,7 @@ class ImageNetTagger:
     Photos of one product are heard together, each by how sure it is.
     """
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     def __init__(self, loading: Loading) -> None:
         self._models = Models.of(loading)

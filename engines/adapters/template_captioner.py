@@ -48,7 +48,7 @@ class TemplateCaptioner:
     known is left out, and of a photo of which nothing is known it says "a product photo" alone. A type that the
     merchant names is believed unless the photo shows something else: then neither is named."""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     def __init__(self, loading: Loading) -> None:
         self._models = Models.of(loading)

@@ -49,6 +49,10 @@ LEAST_SHARE = 0.1
 """Under this a colour is a button or a seam: it is not said at all."""
 
 
+_SECOND = 0.5
+"""The least probability of a colour named beside another."""
+
+
 @dataclass(frozen=True, slots=True)
 class ColourShare:
     """A colour's key in the vocabulary and its share in [0, 1] of the product's visible surface.
@@ -96,7 +100,8 @@ def palette(subject: Subject) -> list[ColourShare]:
 def colours(shares: Sequence[ColourShare], sureness: float) -> list[Colour]:
     """The colours worth naming of a palette, likeliest first; ``sureness`` is the cut-out's, or several photos' mean.
 
-    The probabilities are fitted by ``engines/training/colour_confidence.py``.
+    One colour a product nearly always has, the likeliest; a second must be more likely than not. The probabilities
+    are fitted by ``engines/training/colour_confidence.py``.
     """
     model = calibration("colour")
     rated = [
@@ -104,7 +109,8 @@ def colours(shares: Sequence[ColourShare], sureness: float) -> list[Colour]:
         for one, features in zip(shares, evidence(shares, sureness), strict=True)
         if one.share >= LEAST_SHARE
     ]
-    return sorted(rated, key=lambda colour: -colour.confidence)
+    rated.sort(key=lambda colour: -colour.confidence)
+    return [one for place, one in enumerate(rated) if place == 0 or one.confidence >= _SECOND]
 
 
 def evidence(shares: Sequence[ColourShare], sureness: float) -> list[dict[str, float]]:

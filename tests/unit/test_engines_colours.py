@@ -161,11 +161,12 @@ def test_a_small_product_is_counted_as_finely_as_a_large_one() -> None:
 
 
 def test_the_likelier_colour_has_more_of_the_product_and_keeps_its_name() -> None:
-    sure = colours([ColourShare("red", 0.9), ColourShare("blue", 0.1)], 0.9)
-    assert [one.name for one in sure] == ["red", "blue"]
-    assert 0 < sure[1].confidence < 0.5 < sure[0].confidence < 1
+    both = colours([ColourShare("red", 0.55), ColourShare("blue", 0.45)], 0.9)
+    assert [one.name for one in both] == ["red", "blue"]
+    assert 0.5 <= both[1].confidence < both[0].confidence < 1
+    (sure,) = colours([ColourShare("red", 0.9), ColourShare("blue", 0.1)], 0.9)
     (shaky,) = colours([ColourShare("red", 0.9, steady=0.2)], 0.9)
-    assert shaky.confidence < sure[0].confidence
+    assert shaky.confidence < sure.confidence
 
 
 def test_a_button_is_no_colour_of_the_product() -> None:
