@@ -9,6 +9,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from bench.engines import engines
 from bench.ground import Ground, prepared
 from bench.intake import intake
 from bench.latency import latency
@@ -29,6 +30,8 @@ def main() -> int:
         console.print("replays …")
         planning(ground)
         unchanged(ground, cost_ms / 1000)
+        console.print("engines …")
+        engines(ground)
         console.print(_table(ground))
     return 0 if all(row.met is not False for row in ground.rows) else 1
 

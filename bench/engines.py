@@ -185,7 +185,7 @@ def _llava(engine: Any) -> tuple[Work, Work]:
             turn = [{"role": "user", "content": content}]
             text = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
         inputs = processor(
-            images=[[picture] for picture in pictures],
+            images=[[engine._whole(picture)] for picture in pictures],
             text=[text] * len(pictures),
             padding=True,
             return_tensors="pt",

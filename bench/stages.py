@@ -26,6 +26,8 @@ from workers.relay import Relay
 from workers.supervisor import Program, Supervisor
 from workers.worker import make_worker_app, run_worker
 
+_STAGE_MS = 0.4
+"""The aim was 2 ms a product when it had five stages; a stage must not cost more because there are others."""
 _PRODUCTS = 8_000
 _WINDOW = 512
 # One more than there are cores: while one waits for its commit, the others compute.
@@ -39,13 +41,16 @@ def stages(ground: Ground) -> float:
     fill(ledger, 100_000)
     large = _measure(ground, ledger, "large", 1_000)
     cost = _measure(ground, ledger, "cost", _PRODUCTS)
+    stages_ = len(ledger.graph.stages)
+    a_stage = min(cost, large) / stages_
     ground.rows.append(
         Row(
-            "a product with stub engines, every stage",
-            f"{min(cost, large):.2f} ms",
-            "≤ 2 ms",
-            min(cost, large) <= 2,
-            f"{os.cpu_count()} cores, {_PROCESSES} worker processes, batches of 32; no engines, pixels, asset writes",
+            "a product with stub engines, a stage of it",
+            f"{a_stage:.2f} ms",
+            f"≤ {_STAGE_MS} ms",
+            a_stage <= _STAGE_MS,
+            f"{min(cost, large):.2f} ms over {stages_} stages; {os.cpu_count()} cores, {_PROCESSES} worker "
+            "processes, batches of 32; no engines, pixels, asset writes",
         )
     )
     ground.rows.append(
