@@ -80,8 +80,8 @@ def _compare(engine: Work, raw: Work, photos: Pictures) -> tuple[float, float]:
 
 
 def _photos(kit: Kit) -> list[RGB]:
-    folder = kit.path("photos-vendure") / "images"
-    files = sorted(folder.glob("*.jpg"))[:_BATCH]
+    kit.fetch(["photos-openvto"])
+    files = sorted((kit.path("photos-openvto") / "clothes").rglob("*.jpg"))[:_BATCH]
     return [decode(file.read_bytes()).pixels for file in files]
 
 
