@@ -85,7 +85,7 @@ def _print_served(out: Console, served: Mapping[str, Any]) -> None:
     if isinstance(tags, list) and tags and isinstance(tags[0], Mapping):
         out.print()
         names = ("attribute", "en", "zh", "confidence", "evidence")
-        lines = ([tag.get(name) for name in names] for tag in tags)
+        lines = ([*(tag.get(name) for name in names[:-1]), _evidence(tag.get("evidence"))] for tag in tags)
         out.print(rows(table(*names, right=("confidence",)), lines))
     elif tags:
         out.print(f"  tags  {harmless(_plain(tags))}")
@@ -138,9 +138,22 @@ def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield f"{prefix}{name}", _plain(value)
 
 
+def _evidence(given: Any) -> str:
+    """What a tag rests on, in words; a merchant's correction may carry anything."""
+    if isinstance(given, list) and all(isinstance(item, Mapping) and "words" in item for item in given):
+        return "; ".join(str(item["words"]) for item in given)
+    return "" if given is None else _plain(given)
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
+    if isinstance(value, list) and all(
+        isinstance(item, Mapping) and {"en", "zh"} <= item.keys() for item in value
+    ):
+        return " · ".join(f"{item['en']} / {item['zh']}" for item in value)
+    if isinstance(value, list) and all(isinstance(item, Mapping) and "text" in item for item in value):
+        return ", ".join(f"“{item['text']}”" for item in value)
     return json.dumps(value, ensure_ascii=False)
