@@ -30,12 +30,12 @@ class Recipe:
     engine: str = ""
     revision: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
+    key: str = field(init=False, compare=False, repr=False)
+    """Sixteen hex digits; work of equal keys may share a batch. Made once: it is asked for at every run."""
 
-    @property
-    def key(self) -> str:
-        """Sixteen hex digits; work of equal keys may share a batch."""
+    def __post_init__(self) -> None:
         parts = [self.stage, self.version, self.engine, self.revision, dict(self.params)]
-        return digest(parts).hex()[:16]
+        object.__setattr__(self, "key", digest(parts).hex()[:16])
 
     @property
     def label(self) -> str:
