@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from engines.declaration import Loading, engine
 from engines.protocols import Answer, Answerer, Bilingual, Brief, Question, Tag
-from engines.words.questions import BRAND, PRINTED, Pair, is_chinese, understand
+from engines.words.questions import BRAND, PRINTED, Pair, understand
+from engines.words.text import is_chinese
 from engines.words.vocabulary import FILE, ProductType, Vocabulary, vocabulary
 
 

@@ -5,7 +5,6 @@ The detector is that of Liao et al. 2020 (DB), https://arxiv.org/abs/1911.08947.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -14,6 +13,7 @@ from PIL import Image
 
 from engines.declaration import Loading, engine
 from engines.protocols import RGB, Printed, TextReader
+from engines.words.text import one_line
 
 _LONGEST = 2048
 """Pixels: a larger picture is scaled down first. The detector sees less anyway, and lines are cut out of this."""
@@ -104,20 +104,16 @@ class RapidTextReader:
         assert read.txts is not None, "there is a text for each crop, empty or not"
         shares = spans[largest] / np.array([width, height, width, height])
         lines = (
-            Printed(legible(text), float(confidence), (float(left), float(top), float(right), float(bottom)))
+            Printed(
+                one_line(text, _MOST_CHARACTERS),
+                float(confidence),
+                (float(left), float(top), float(right), float(bottom)),
+            )
             for text, confidence, (left, top, right, bottom) in zip(
                 read.txts, read.scores, shares.clip(0.0, 1.0), strict=True
             )
         )
         return reading_order(line for line in lines if line.confidence >= _FLOOR and is_word(line.text))
-
-
-def legible(text: str) -> str:
-    """One line of plain text: composed (NFC), single spaces, no control or direction marks, of bounded length."""
-    # White space first: a tab is a control character too, and taking it out would join two words.
-    spaced = " ".join(unicodedata.normalize("NFC", text).split())
-    plain = "".join(one for one in spaced if unicodedata.category(one)[0] != "C")
-    return plain[:_MOST_CHARACTERS].strip()
 
 
 def is_word(text: str) -> bool:

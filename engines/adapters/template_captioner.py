@@ -18,6 +18,7 @@ from engines.looks.hearing import iou
 from engines.looks.sights import MODELS, Models, Sight, sights
 from engines.protocols import Bilingual, Captioner, Subject
 from engines.words.catalog import FACT, said
+from engines.words.phrasing import with_article
 from engines.words.vocabulary import FILE, Term, Vocabulary, vocabulary
 
 _COLOURS = 2
@@ -122,7 +123,7 @@ def _product(words: Vocabulary, named: _Named, coloured: Sequence[Term]) -> Bili
     kind = category.types[named.product_type]
     phrase = f"{en} {kind.en}" if en else kind.en
     return Bilingual(
-        f"A photo of {_article(phrase) if kind.article else ''}{phrase}",
+        f"A photo of {with_article(phrase) if kind.article else phrase}",
         f"一张{f'{zh}的' if zh else ''}{kind.zh}照片",
     )
 
@@ -156,8 +157,7 @@ def _company(words: Vocabulary, sight: Sight, named: _Named) -> Bilingual:
         en, zh = f", {_NUMBERS[number][0]} of them in view,", f"，画面中共有{_NUMBERS[number][1]}件"
     elif others := [key for key in beside if key not in words.categories and key not in alike]:
         other = words.categories[words.category_of(others[0])].types[others[0]]
-        article = _article(other.en) if other.article else ""
-        en, zh = f" with {article}{other.en}", f"，画面中还有{other.zh}"
+        en, zh = f" with {with_article(other.en) if other.article else other.en}", f"，画面中还有{other.zh}"
     return Bilingual(en, zh)
 
 
@@ -171,10 +171,4 @@ def _behind(words: Vocabulary, behind: Background | None) -> Bilingual:
     colour = words.values("colour")[behind.colour]
     if behind.plain:
         return Bilingual(f" on a plain {colour.en} background", f"，背景为纯{colour.zh}")
-    return Bilingual(f" on {_article(colour.en)}{colour.en} background", f"，背景为{colour.zh}")
-
-
-def _article(phrase: str) -> str:
-    # By sound, not by letter: an hourglass, a unicycle.
-    vowel = phrase[0] in "aeiou" and not phrase.startswith(("uni", "one"))
-    return "an " if vowel or phrase.startswith("hour") else "a "
+    return Bilingual(f" on {with_article(colour.en)} background", f"，背景为{colour.zh}")

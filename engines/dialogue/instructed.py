@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from engines.dialogue import interpretation, prompts
 from engines.dialogue.interpretation import Shown
 from engines.dialogue.prompts import Instruction
-from engines.dialogue.replies import Malformed, is_chinese
+from engines.dialogue.replies import Malformed
 from engines.protocols import (
     RGB,
     Answer,
@@ -31,8 +31,9 @@ from engines.protocols import (
     Tag,
     Tagger,
 )
+from engines.words.text import is_chinese
 from engines.words.vocabulary import FILE as VOCABULARY
-from engines.words.vocabulary import Vocabulary, vocabulary
+from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 
 A = TypeVar("A")
@@ -106,7 +107,7 @@ class Instructed(ABC):
         return _Asked(instruction, shown.category)
 
     def _attributes(self, shown: Shown, category: Tag) -> _Asked[list[Tag]]:
-        key = _key(self._vocabulary, category.value)
+        key = self._vocabulary.value_of("category", category.value)
         return _Asked(prompts.attributes(self._vocabulary, key, shown.pictures, shown.data), shown.tags)
 
     def _pitch(self, brief: Brief) -> _Asked[list[SellingPoint]]:
@@ -153,11 +154,3 @@ class Instructed(ABC):
 def _again(asked: _Asked[A], problem: Malformed) -> _Asked[A]:
     text = prompts.again(asked.instruction.text, str(problem))
     return replace(asked, instruction=replace(asked.instruction, text=text))
-
-
-def _key(words: Vocabulary, said: str) -> str | None:
-    """The category that is called so, by key or by name in either language."""
-    for key, category in words.categories.items():
-        if said.casefold() in {name.casefold() for name in (key, category.en, category.zh, *category.words)}:
-            return key
-    return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from engines.dialogue import prompts
 from engines.dialogue.prompts import AnswerForm, AttributesForm, CaptionForm, CategoryForm, PitchForm, Told
-from engines.dialogue.replies import Malformed, clean, read, sentence, speaks
+from engines.dialogue.replies import Malformed, read, sentence, speaks
 from engines.protocols import (
     RGB,
     Answer,
@@ -19,6 +19,7 @@ from engines.protocols import (
     Tag,
     Witness,
 )
+from engines.words.text import one_line
 
 _CAPTION, _POINT, _ANSWER = 300, 200, 400
 _LABEL, _WORDS = 60, 200
@@ -57,7 +58,7 @@ class Shown:
     def category(self, reply: str) -> Tag | None:
         """The category as it was said, or None where no product is seen."""
         form = read(reply, CategoryForm)
-        said = clean(form.category or "", _LABEL)
+        said = one_line(form.category or "", _LABEL)
         if said.casefold() in _UNKNOWN:
             return None
         return Tag("category", said, form.confidence, (self._evidence(form.evidence),))
@@ -71,11 +72,11 @@ class Shown:
         return [tag for tag in surest.values() if tag.attribute != "category"]
 
     def _tag(self, told: Told) -> Tag:
-        because = tuple((clean(r.attribute, _LABEL), clean(r.value, _LABEL)) for r in told.because)
+        because = tuple((one_line(r.attribute, _LABEL), one_line(r.value, _LABEL)) for r in told.because)
         evidence = self._evidence(told.evidence)
         if because:
             evidence = Evidence(Witness.ATTRIBUTES, evidence.words)
-        attribute, value = clean(told.attribute, _LABEL), clean(told.value, _LABEL)
+        attribute, value = one_line(told.attribute, _LABEL), one_line(told.value, _LABEL)
         return Tag(attribute, value, told.confidence, (evidence,), because)
 
     def _evidence(self, said: str) -> Evidence:
@@ -83,7 +84,7 @@ class Shown:
 
         With several photos it cannot be believed on which of them it saw something.
         """
-        words = clean(said, _WORDS)
+        words = one_line(said, _WORDS)
         photo = 0 if len(self.pictures) == 1 else None
         if any(_quotes(words, line) for line in self.printed):
             return Evidence(Witness.PRINTED, words, photo)
@@ -104,7 +105,7 @@ def points(reply: str, facts: Mapping[str, tuple[str, str]], numbers: set[str]) 
     for point in read(reply, PitchForm).points[: prompts.MOST_POINTS]:
         try:
             text = _bilingual(point.en, point.zh, _POINT)
-            rests_on = tuple(facts[clean(one, 2 * _LABEL)] for one in point.rests_on)
+            rests_on = tuple(facts[one_line(one, 2 * _LABEL)] for one in point.rests_on)
         except Malformed as error:
             problem = str(error)
             continue
@@ -125,7 +126,7 @@ def points(reply: str, facts: Mapping[str, tuple[str, str]], numbers: set[str]) 
 def answer(reply: str, *, chinese: bool) -> Answer:
     """An answer in the question's language; one that declines is an answer too."""
     form = read(reply, AnswerForm)
-    because = clean(form.because, _ANSWER)
+    because = one_line(form.because, _ANSWER)
     if not speaks(because, chinese=chinese):
         because = ""
     if form.answer.strip(" .。!！\"'").casefold() in _UNKNOWN:

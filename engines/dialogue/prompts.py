@@ -17,8 +17,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from engines.dialogue.replies import clean
 from engines.protocols import RGB, CatalogFacts, Printed
+from engines.words.text import one_line
 from engines.words.vocabulary import Vocabulary
 
 FILE = "dialogue/prompts.toml"
@@ -139,20 +139,20 @@ def material(facts: CatalogFacts, printed: Sequence[Printed], question: str = ""
     """What others wrote, marked as data: the merchant's fields, printed lines, and a question if there is one."""
     lines = [f"{field}: {quoted(text)}" for field, text in written(facts).items()]
     lines += [f"printed: {quoted(line)}" for line in read_off(printed)]
-    lines += [f"question: {quoted(clean(question, _QUESTION))}"] if question else []
+    lines += [f"question: {quoted(one_line(question, _QUESTION))}"] if question else []
     return "\n".join(["<data>", *lines, "</data>"]) if lines else ""
 
 
 def written(facts: CatalogFacts) -> dict[str, str]:
     """The merchant's fields that are not empty, cleaned and cut."""
     fields = {name: getattr(facts, name) for name in _LONGEST} | {"tags": ", ".join(facts.tags)}
-    cut = {name: clean(text, _LONGEST[name]) for name, text in fields.items()}
+    cut = {name: one_line(text, _LONGEST[name]) for name, text in fields.items()}
     return {name: text for name, text in cut.items() if text}
 
 
 def read_off(printed: Sequence[Printed]) -> list[str]:
     """The printed lines, cleaned and cut."""
-    return [text for line in printed[:_LINES] if (text := clean(line.text, _LINE))]
+    return [text for line in printed[:_LINES] if (text := one_line(line.text, _LINE))]
 
 
 def quoted(text: str) -> str:

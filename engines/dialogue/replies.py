@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+
+from engines.words.text import HAN, one_line
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -26,7 +27,6 @@ _STARTS = 32
 _OPENS = re.compile(r"\{\s*[\"'“\n]")
 """A brace that opens an object rather than a {placeholder} of small talk."""
 
-_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _LATIN_WORD = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿ]+")
 _NOT_PROSE = re.compile(r"https?:|www\.|[<>{}\\`]|\[/?INST", re.IGNORECASE)
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
@@ -54,15 +54,9 @@ def read(reply: str, form: type[Form]) -> Form:
     raise Malformed(problem)
 
 
-def clean(text: str, longest: int) -> str:
-    """The text on one line without control, bidirectional or invisible characters, cut at ``longest``."""
-    visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
-    return " ".join(visible.split())[:longest].rstrip()
-
-
 def sentence(text: str, *, chinese: bool, longest: int) -> str:
     """The text, if it is prose in that language that may be shown. Raises Malformed."""
-    prose = clean(text, longest + 1)
+    prose = one_line(text, longest + 1)
     if not prose:
         raise Malformed("a text is empty")
     if len(prose) > longest:
@@ -79,13 +73,8 @@ def speaks(text: str, *, chinese: bool) -> bool:
 
     It counts Chinese characters against words in Latin letters; a bare number is in every language.
     """
-    han, latin = len(_HAN.findall(text)), len(_LATIN_WORD.findall(text))
+    han, latin = len(HAN.findall(text)), len(_LATIN_WORD.findall(text))
     return han >= latin if chinese else latin >= han
-
-
-def is_chinese(text: str) -> bool:
-    """Whether a person who wrote this reads Chinese: one character of it tells."""
-    return bool(_HAN.search(text))
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

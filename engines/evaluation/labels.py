@@ -26,6 +26,11 @@ def held_out(sha256: str) -> bool:
     return int(sha256[:2], 16) < _HELD_OUT_UNDER
 
 
+def fold(sha256: str, folds: int) -> int:
+    """Which of several folds a file that is not held out belongs to, by its content."""
+    return int(sha256[2:4], 16) % folds
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """A photograph and what is right of it.
@@ -178,15 +183,8 @@ def _facts(row: Mapping[str, str]) -> CatalogFacts:
 
 
 def key_of(words: Vocabulary, attribute: str, label: str) -> str | None:
-    """The key of a value that a label names by key, by the garment head's word, or in either language."""
-    values = words.values(attribute)
-    if label in values:
-        return label
-    wanted = label.casefold()
-    named = [
-        key
-        for key, term in values.items()
-        if wanted
-        in {word.casefold() for word in (getattr(term, "garment", ""), term.en, term.zh, *term.words)}
-    ]
-    return named[0] if len(named) == 1 else None
+    """The key of a value that a label names by key, in either language, or by the garment head's word."""
+    if key := words.value_of(attribute, label):
+        return key
+    garments = {getattr(term, "garment", ""): key for key, term in words.values(attribute).items()}
+    return garments.get(label.casefold()) if label else None

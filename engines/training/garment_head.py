@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 
 from engines.adapters.garment_head_classifier import KINDS, normalised, softmax, three_views, weights_path
 from engines.devices import Device
-from engines.evaluation.labels import held_out
+from engines.evaluation.labels import fold, held_out
 from engines.kit import Kit
 from engines.protocols import ImageEncoder, Segmenter, Subject
 from engines.registry import Engines
@@ -47,7 +47,7 @@ class Photograph:
 
     @property
     def fold(self) -> int:
-        return int(self.sha256[2:4], 16) % _FOLDS
+        return fold(self.sha256, _FOLDS)
 
 
 def photographs(folder: Path) -> list[Photograph]:

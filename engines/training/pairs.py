@@ -26,9 +26,10 @@ from engines.dialogue.prompts import (
     Share,
     Told,
 )
-from engines.dialogue.replies import Malformed, clean
+from engines.dialogue.replies import Malformed
 from engines.evaluation.labels import held_out
 from engines.protocols import RGB, Brief, CatalogFacts, Printed, Subject, Tag
+from engines.words.text import one_line
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 from pipeline.keys import digest
@@ -268,7 +269,7 @@ def _subjects(photos: Sequence[Photograph], facts: CatalogFacts) -> list[Subject
 
 
 def _line(text: str) -> str:
-    return clean(text, _LONGEST)
+    return one_line(text, _LONGEST)
 
 
 def _quoted(tag: _Tag) -> str:

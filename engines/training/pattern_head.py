@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from engines.adapters.garment_head_classifier import softmax
 from engines.devices import Device
-from engines.evaluation.labels import held_out, read_labels
+from engines.evaluation.labels import fold, held_out, read_labels
 from engines.evaluation.metrics import calibration_error, wilson
 from engines.kit import Kit
 from engines.looks.patterns import FLOOR, PATTERNS, WEIGHTS, features, views, weights_path
@@ -50,7 +50,7 @@ class Photographs:
 
     @property
     def folds(self) -> npt.NDArray[np.int64]:
-        return np.array([int(one[2:4], 16) % _FOLDS for one in self.sha256])
+        return np.array([fold(one, _FOLDS) for one in self.sha256])
 
 
 def photographs(data: Path, kit: Kit, cache: Path | None) -> Photographs:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 from engines.protocols import Bilingual
+from engines.words.lexicon import lexicon
+from engines.words.text import one_line
 from engines.words.vocabulary import Vocabulary
 from pipeline.errors import RejectedInput
 
 LONGEST = 200
 """Characters of a sentence; what is longer is cut at the end of a word."""
+
+_READ = 4000
+"""Characters of an answer that are read at all."""
 
 _CHATTER = re.compile(
     r"""^(?:
@@ -41,7 +45,7 @@ def cleaned(text: str, longest: int = LONGEST) -> str:
 
     Raises RejectedInput where nothing is left.
     """
-    plain = _printable(text).strip().strip("\"'“”‘’").strip()
+    plain = one_line(text, _READ).strip("\"'“”‘’").strip()
     before = None
     while plain != before:
         before, plain = plain, _CHATTER.sub("", plain, count=1)
@@ -62,34 +66,9 @@ def bilingual(english: str, words: Vocabulary) -> Bilingual:
 
     For models that write English only. The Chinese is a list of words, and does not pass for a translation.
     """
-    found = named(english, words)
-    listed = "、".join(dict.fromkeys(words.values(attribute)[value].zh for attribute, value in found))
+    # A category is a department, which no sentence names; and jeans are named as jeans, not as denim.
+    read = [mention for mention in lexicon().find(english) if mention.attribute != "category"]
+    types = {mention.start for mention in read if mention.attribute == "product_type"}
+    found = [one for one in read if one.attribute == "product_type" or one.start not in types]
+    listed = "、".join(dict.fromkeys(words.values(one.attribute)[one.value].zh for one in found))
     return Bilingual(en=english, zh=f"图中可见：{listed}。" if listed else "一张商品照片。")
-
-
-def named(english: str, words: Vocabulary) -> list[tuple[str, str]]:
-    """The (attribute, value) that a sentence's words name, in its order; of two at one place the longer.
-
-    The values of ``category`` are departments, which no sentence names.
-    """
-    lowered = english.casefold()
-    hits = []
-    for attribute in words.attributes:
-        if attribute == "category":
-            continue
-        for value, term in words.values(attribute).items():
-            # Plurals are the noun's own word with an s or es.
-            for hit in re.finditer(rf"(?<!\w){re.escape(term.en.casefold())}(?:e?s)?(?!\w)", lowered):
-                hits.append((hit.start(), -hit.end(), attribute, value))
-    found, end = [], 0
-    for start, minus_end, attribute, value in sorted(hits):
-        if start >= end:
-            found.append((attribute, value))
-            end = -minus_end
-    return found
-
-
-def _printable(text: str) -> str:
-    """Composed (NFC), line breaks as spaces, without control, format and private characters."""
-    composed = unicodedata.normalize("NFC", re.sub(r"\s", " ", text))
-    return "".join(c for c in composed if unicodedata.category(c)[0] != "C")

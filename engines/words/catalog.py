@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from engines.protocols import CatalogFacts, Evidence, Tag, Witness
-from engines.words.lexicon import Lexicon, Mention, is_chinese, lexicon, tokenise
+from engines.words.lexicon import Lexicon, Mention, lexicon, tokenise
+from engines.words.text import is_chinese
 from engines.words.vocabulary import Vocabulary, vocabulary
 
 FACT = 0.8

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 from engines.protocols import CatalogFacts, SellingPoint, Tag
 from engines.words.lexicon import lexicon
+from engines.words.text import is_chinese
 
 LONGEST = 200
 """Characters of a selling point in either language."""
 
 _CHECKED = ("colour", "material", "pattern", "feature")
-_HAN = re.compile(r"[\u3400-\u9fff]")
 _LATIN = re.compile(r"[A-Za-z]{2}")
 _LINK = re.compile(r"https?:|www\.|\b[\w-]+\.(?:com|cn|net|org|shop|io|ru|xyz|top)\b|@\w", re.IGNORECASE)
 _MARKUP = re.compile(r"[<>{}\[\]`*_#|\\]|&\w+;|[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
@@ -58,7 +58,7 @@ def _reads_well(point: SellingPoint, facts: CatalogFacts) -> bool:
     en, zh = point.text.en, point.text.zh
     # A name stays as it is in both languages.
     own = en.replace(facts.brand, " ") if facts.brand else en
-    spoken = bool(_LATIN.search(en)) and not _HAN.search(own) and bool(_HAN.search(zh))
+    spoken = bool(_LATIN.search(en)) and not is_chinese(own) and is_chinese(zh)
     return spoken and all(
         len(text) <= LONGEST
         and not _LINK.search(text)

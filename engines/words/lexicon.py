@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from engines.words.text import is_chinese
 from engines.words.vocabulary import Vocabulary, spelling, vocabulary
 
-_HAN = re.compile(r"[\u3400-\u9fff]")
 _TOKEN = re.compile(r"[A-Za-zÀ-ɏ0-9]+(?:'[A-Za-z]+|')?")
 
 _NOUNS = ("category", "product_type")
@@ -99,11 +99,6 @@ class Lexicon:
                     break
             else:
                 at += 1
-
-
-def is_chinese(text: str) -> bool:
-    """Whether there is a Chinese character in a text."""
-    return bool(_HAN.search(text))
 
 
 def tokenise(text: str) -> list[Word]:

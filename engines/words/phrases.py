@@ -6,6 +6,8 @@ import re
 import unicodedata
 
 from engines.protocols import CatalogFacts
+from engines.words.lexicon import lexicon
+from engines.words.text import is_chinese
 from engines.words.vocabulary import Vocabulary
 
 _MOST_WORDS, _LONGEST_WORD = 8, 20
@@ -35,9 +37,9 @@ def plain(text: str) -> str:
 
 
 def _phrase(text: str, words: Vocabulary) -> str:
-    hits = [
-        (text.rfind(term.zh) + len(term.zh), len(term.zh), term.en)
-        for term in words.values("product_type").values()
-        if term.zh in text
+    types = [
+        mention
+        for mention in lexicon().find(text)
+        if mention.attribute == "product_type" and is_chinese(mention.text)
     ]
-    return plain(max(hits)[2] if hits else text)
+    return plain(words.values("product_type")[types[-1].value].en if types else text)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from engines.words.text import is_chinese
 from engines.words.vocabulary import Term, Vocabulary
 
 BRAND, PRINTED = "brand", "printed"
@@ -48,7 +49,6 @@ _YES_NO = re.compile(
     re.IGNORECASE,
 )
 _EITHER_OR = re.compile(r"\bor\b|还是|或者", re.IGNORECASE)
-_CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,6 @@ class Asked:
     attribute: str | None
     values: tuple[Pair, ...]
     unclear: str
-
-
-def is_chinese(text: str) -> bool:
-    return bool(_CHINESE.search(text))
 
 
 def understand(words: Vocabulary, text: str, title: str = "") -> Asked:

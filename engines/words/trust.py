@@ -218,14 +218,14 @@ def _merged(several: Sequence[Tag]) -> Tag:
     by_kind: dict[Witness, float] = defaultdict(float)
     for tag in several:
         by_kind[_kind(tag)] = max(by_kind[_kind(tag)], tag.confidence)
-    concluded_ = by_kind.pop(Witness.ATTRIBUTES, 0.0)
-    surest = max((tag.confidence for tag in several), default=0.0)
+    by_kind.pop(Witness.ATTRIBUTES, None)
+    surest = max(tag.confidence for tag in several)
     together = min(_MOST, 1 - prod(1 - confidence for confidence in by_kind.values()))
     evidence = tuple(dict.fromkeys(item for tag in several for item in tag.evidence))
     because = next((tag.because for tag in several if tag.because), ())
     return replace(
         several[0],
-        confidence=max(surest, concluded_, together),
+        confidence=max(surest, together),
         evidence=evidence[:MOST_EVIDENCE],
         because=because,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engines.protocols import Bilingual
-from engines.words.answers import LONGEST, bilingual, cleaned, named
+from engines.words.answers import LONGEST, bilingual, cleaned
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 
@@ -53,15 +53,9 @@ def test_what_is_too_long_is_cut_at_a_word() -> None:
 def test_the_chinese_lists_what_the_english_names() -> None:
     words = vocabulary()
     said = "Two light blue T-shirts and a pair of navy jeans."
-    assert named(said, words) == [
-        ("colour", "light-blue"),
-        ("product_type", "t-shirt"),
-        ("colour", "navy"),
-        ("product_type", "jeans"),
-    ]
     assert bilingual(said, words) == Bilingual(said, "图中可见：浅蓝色、T恤、藏青色、牛仔裤。")
     assert bilingual("A thing.", words) == Bilingual("A thing.", "一张商品照片。")
 
 
 def test_words_within_words_are_not_named() -> None:
-    assert named("A tangerine-coloured redder cupboard.", vocabulary()) == []
+    assert bilingual("A tangerine-coloured redder clay panel.", vocabulary()).zh == "一张商品照片。"

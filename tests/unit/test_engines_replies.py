@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from engines.dialogue.prompts import AttributesForm, CaptionForm, CategoryForm, json_schema, quoted
-from engines.dialogue.replies import Malformed, clean, read, sentence, speaks
+from engines.dialogue.replies import Malformed, read, sentence, speaks
+from engines.words.text import one_line
 from tests.instructed import ATTRIBUTES, CAPTION, NAVY
 
 PLAIN = json.dumps(ATTRIBUTES)
@@ -85,7 +86,7 @@ def test_prose_that_may_not_be_shown_is_refused(text: str, chinese: bool, proble
 
 def test_prose_is_shown_on_one_clean_line() -> None:
     assert sentence(" A\x00 navy\u202e\n shirt. ", chinese=False, longest=300) == "A navy shirt."
-    assert clean("三\u200b件\u3000套", 10) == "三 件 套"
+    assert one_line("三\u200b件\u3000套", 10) == "三件 套"
 
 
 @pytest.mark.parametrize(

@@ -303,24 +303,11 @@ def test_the_order_is_the_contents_and_a_fifth_is_held_out(tmp_path: Path) -> No
     assert not held_out("33ff")
 
 
-def test_a_word_for_two_values_names_neither() -> None:
+def test_a_label_is_a_key_a_word_or_the_garment_heads() -> None:
     words = vocabulary()
-    term = words.attributes["colour"].values
-    doubled = words.model_copy(
-        update={
-            "attributes": words.attributes
-            | {
-                "colour": words.attributes["colour"].model_copy(
-                    update={
-                        "values": {k: v.model_copy(update={"words": ("ruddy",)}) for k, v in term.items()}
-                    }
-                )
-            }
-        }
-    )
-    assert key_of(doubled, "colour", "ruddy") is None
-    assert key_of(doubled, "colour", "RED") == "red"
-    assert key_of(doubled, "colour", "红色") == "red"
+    assert key_of(words, "colour", "RED") == key_of(words, "colour", "红色") == "red"
+    assert key_of(words, "product_type", "outwear") == "outerwear"
+    assert key_of(words, "colour", "ruddy") is None
 
 
 def test_the_vendure_export_says_title_category_and_brand(tmp_path: Path) -> None:
