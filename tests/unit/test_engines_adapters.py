@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engines.adapters.template_captioner import _article
 from engines.declaration import Registration
 from engines.devices import Device
 from engines.kit import Kit
@@ -273,20 +272,6 @@ def test_a_caption_says_what_else_is_in_view_and_never_the_product_twice(
     (text,) = engines.get("template").caption([Subject(picture, alpha, facts=facts)])
     assert en in text.en
     assert zh in text.zh
-
-
-@pytest.mark.parametrize(
-    ("phrase", "article"),
-    [
-        ("red sofa", "a "),
-        ("orange tent", "an "),
-        ("unicycle", "a "),
-        ("hourglass", "an "),
-        ("umbrella", "an "),
-    ],
-)
-def test_the_article_follows_the_sound(phrase: str, article: str) -> None:
-    assert _article(phrase) == article
 
 
 def tags_of(engines: Engines, *products: list[Subject]) -> list[dict[tuple[str, str], Tag]]:
