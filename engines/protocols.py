@@ -210,6 +210,28 @@ class ImageEncoder(Protocol):
 
 
 @runtime_checkable
+class Embedder(Protocol):
+    """Puts photographs and words into one space, where what belongs together is near.
+
+    Every row has length 1, so that a dot product is a cosine. Two engines, or two revisions of one, never share
+    a space.
+    """
+
+    @property
+    def dimension(self) -> int:
+        """D, the same for photographs and words."""
+        ...
+
+    def embed_photos(self, subjects: Sequence[Subject]) -> npt.NDArray[np.float32]:
+        """(N, D), a row a subject: what its alpha covers. An alpha of ones all over stands for the whole photo."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """(N, D), a row a text, in English or Chinese; all zero for a text that holds no word."""
+        ...
+
+
+@runtime_checkable
 class GarmentClassifier(Protocol):
     """Tells which kind of garment a photo shows, of something already known to be worn."""
 
