@@ -51,6 +51,22 @@ class Federation:
         _known(role)
         return self._chosen[role].partition("@")[0]
 
+    def label(self, role: str) -> str:
+        """The engine that serves a role where no route says otherwise, as ``name@revision``."""
+        return self._engines.spec(self.engine(role)).label
+
+    def offers(self, role: str, label: str) -> bool:
+        """Whether this very revision of an engine can serve the role here."""
+        try:
+            self._spec(role, label)
+        except ConfigurationError:
+            return False
+        return True
+
+    def only(self, role: str, label: str, recipe: Recipe) -> tuple[Rule, ...]:
+        """One engine, ``name@revision``, for every product."""
+        return (self._rule(role, [label], recipe),)
+
     def roles(self) -> Mapping[str, str]:
         """Every role with its engine."""
         return MappingProxyType({role: self.engine(role) for role in self._chosen})

@@ -30,7 +30,8 @@ class StageSpec:
 
     ``needs`` are outcomes that must be there (at least one usable of each), ``uses`` are read where they are
     there. ``reads`` names the catalog facts that enter the fingerprint. An ``effect`` makes the outside agree
-    with Postgres: it runs once for each plan, is never reused and never skipped.
+    with Postgres: it runs once for each plan, is never reused and never skipped. ``computes_as`` names a stage
+    whose outcomes of the same engine are this one's too: their fingerprints are then the same.
     """
 
     name: str
@@ -44,6 +45,7 @@ class StageSpec:
     role: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     effect: bool = False
+    computes_as: str = ""
     queue: str = "vision"
     batch: int = 32
     batch_bytes: int = 512 * MIB
@@ -122,7 +124,8 @@ class StageGraph:
         self._rank = {name: place for place, name in enumerate(self.stages)}
         self.rules = {
             name: _complete(
-                (rules or {}).get(name, ()), Rule(recipes.get(name) or Recipe(name, spec.version))
+                (rules or {}).get(name, ()),
+                Rule(recipes.get(name) or Recipe(spec.computes_as or name, spec.version)),
             )
             for name, spec in self.stages.items()
         }
@@ -162,6 +165,14 @@ class StageGraph:
     @property
     def roots(self) -> tuple[str, ...]:
         return tuple(name for name, upstream in self._upstream.items() if not upstream)
+
+    def is_effect(self, stage: str) -> bool:
+        """Whether ``stage`` changes the outside and adds nothing to what is known of a product."""
+        return stage in self.stages and self.stages[stage].effect
+
+    def doubles(self, stage: str) -> bool:
+        """Whether ``stage`` computes what another one computes too, for a model that does not serve."""
+        return stage in self.stages and bool(self.stages[stage].computes_as)
 
     def rule(self, stage: str, product: Product) -> Rule:
         """How ``stage`` is computed today for this product."""

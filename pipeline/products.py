@@ -98,6 +98,9 @@ class Product(Contract):
     tags: tuple[Tag, ...] = Field(default=(), max_length=64, description="the merchant's own keywords")
     locale: Locale = Field(default="en", description="language of the texts, BCP 47")
     price: Price | None = Field(default=None, description="price for display")
+    availability: Literal["in_stock", "out_of_stock", "preorder"] = Field(
+        default="in_stock", description="whether it can be bought now; what cannot is found last"
+    )
     tier: Literal["standard", "high"] = Field(default="standard", description="how much work it deserves")
     images: tuple[ImageRef, ...] = Field(default=(), max_length=MAX_IMAGES, description="ids are unique")
     variants: tuple[Variant, ...] = Field(default=(), max_length=1_000, description="ids are unique")

@@ -168,10 +168,13 @@ class Assets:
         with self._failing_as_transient(f"deleting {key}"), suppress(FileNotFoundError):
             obstore.delete(self._store, key)
 
-    def list(self) -> Iterator[StoredBlob]:
-        """Every blob in the store, in no order; what is not a blob of ours is passed over."""
+    def list(self, beginning: str = "") -> Iterator[StoredBlob]:
+        """Every blob in the store, in no order, or those whose digests begin with these two hex digits.
+
+        What is not a blob of ours is passed over.
+        """
         with self._failing_as_transient("listing"):
-            for chunk in obstore.list(self._store, chunk_size=1000):
+            for chunk in obstore.list(self._store, prefix=beginning or None, chunk_size=1000):
                 for found in chunk:
                     name = _KEY.fullmatch(found["path"])
                     if name and name[4] in _MEDIA_TYPES:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     DateTime,
     Double,
     ForeignKey,
@@ -290,7 +291,55 @@ class PresentationRow(Base):
     fields: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
     candidate: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
     corrections: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
+    # Grows with every change, also over a withdrawal and a return: what was written from an older one is older.
+    version: Mapped[int] = mapped_column(server_default=text("nextval('presentation_versions')"))
     updated_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+PRESENTATION_VERSIONS = Sequence("presentation_versions", metadata=Base.metadata)
+
+
+class SpaceRow(Base):
+    """An embedding space: the engine that embeds into it, and the collection that holds its vectors."""
+
+    __tablename__ = "spaces"
+    __table_args__ = (
+        Index("spaces_role", "role", unique=True, postgresql_where=text("role <> 'retired'")),
+        CheckConstraint("role IN ('serving', 'shadow', 'retired')", name="spaces_role_known"),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    engine: Mapped[str]
+    collection: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str]
+    replay_id: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    changed_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class IndexPointRow(Base):
+    """What was last written of a product into a space's collection, or that it was removed from it."""
+
+    __tablename__ = "index_points"
+    __table_args__ = (
+        Index("index_points_removed", "removed_at", postgresql_where=text("removed_at IS NOT NULL")),
+    )
+
+    space_id: Mapped[int] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"), primary_key=True)
+    product_id: Mapped[int] = mapped_column(ForeignKey("products.id"), primary_key=True)
+    version: Mapped[int]
+    removed_at: Mapped[datetime | None]
+
+
+class SearchRow(Base):
+    """A query in words that somebody searched for, and how often: what a new model is compared with."""
+
+    __tablename__ = "searches"
+    __table_args__ = (Index("searches_last", "last_at"),)
+
+    text: Mapped[str] = mapped_column(primary_key=True)
+    times: Mapped[int] = mapped_column(server_default="1")
+    last_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
 class ReplayRow(Base):

@@ -1,4 +1,4 @@
-"""What a stage may reach: its engine, the asset store, the guarded download. Nothing else."""
+"""What a stage may reach: its engine, the asset store, the guarded download, the index. Nothing else."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from storage.downloads import Downloads
 from storage.fetch import Fetcher
 from storage.ledger import Ledger
 from storage.pictures import decode
+from storage.vectors import VectorIndex
 
 _CACHE_BYTES = 128 << 20
 _NO_RECIPE = Recipe("", 0)
@@ -35,6 +36,7 @@ class Runtime:
     fetcher: Fetcher
     downloads: Downloads
     engines: Engines
+    index: VectorIndex
     recipe: Recipe = _NO_RECIPE
     _pixels: PixelCache = field(default_factory=lambda: PixelCache(_CACHE_BYTES))
 

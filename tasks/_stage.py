@@ -179,15 +179,19 @@ class StageRunner:
         self._seconds: dict[str, float] = {}
         self._down: dict[str, float] = {}
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
-        self._producers = {s.produces: n for n, s in self._ledger.graph.stages.items()}
 
     def run(self, stage: Stage, jobs: Sequence[int], lane: Lane) -> dict[str, int]:
         """Serve one message; returns counts for the operator."""
-        spec = self._ledger.graph.stages[stage.spec.name]
+        counts = {"claimed": 0, "done": 0, "failed": 0, "refused": 0}
+        self._ledger.refresh()
+        spec = self._ledger.graph.stages.get(stage.spec.name)
+        if spec is None:
+            # Of a model that has been given up since the message was sent.
+            return counts
         claimed, queues = self._ledger.claim(
             spec, jobs, lane=lane, limit=self._limit(spec, lane), worker=self._worker
         )
-        counts = {"claimed": len(claimed), "done": 0, "failed": 0, "refused": 0}
+        counts["claimed"] = len(claimed)
         if claimed:
             crash_point(f"{spec.name}.claimed")
             with Lease(self._ledger, spec, claimed):
@@ -217,7 +221,8 @@ class StageRunner:
 
     def _compute(self, stage: Stage, spec: StageSpec, claimed: Sequence[Claimed]) -> list[Result]:
         started = time.perf_counter()
-        items = [Item(item, self._producers) for item in claimed]
+        producers = {spec.produces: name for name, spec in self._ledger.graph.stages.items()}
+        items = [Item(item, producers) for item in claimed]
         outcomes, fallbacks = self._answers(stage, spec, items)
         seconds = (time.perf_counter() - started) / len(items)
         previous = self._seconds.get(spec.name, seconds)

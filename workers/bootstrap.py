@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Engine
+
 from engines.devices import Device
 from engines.federation import Federation
 from engines.kit import Kit
 from engines.models import read_deployment
 from engines.registry import Engines, load_adapters, with_models
 from pipeline.errors import ConfigurationError
-from pipeline.graph import StageGraph
+from pipeline.graph import StageGraph, StageSpec
 from pipeline.keys import Recipe
+from pipeline.routing import Rule
 from storage.assets import Assets
 from storage.database import open_database
 from storage.downloads import Downloads
 from storage.fetch import Fetcher, FetchPolicy
 from storage.ledger import Ledger
+from storage.spaces import Embedders, Spaces
+from storage.vectors import VectorIndex
 from tasks._runtime import Runtime
 from tasks._stage import load_stages
 from workers.settings import Settings
+
+EMBEDDER = "embedder"
+_FOLLOW_S = 1.0
 
 
 def build_kit(settings: Settings) -> Kit:
@@ -37,36 +50,95 @@ def build_federation(settings: Settings, engines: Engines) -> Federation:
     return Federation(engines, settings.engines, read_deployment(settings.models).routes)
 
 
-def build_graph(settings: Settings) -> StageGraph:
-    """The stage graph with today's recipes. Loads no model: the planner runs where there is no torch."""
-    stages = load_stages()
+def build_graph(settings: Settings, embedders: Embedders | None = None) -> StageGraph:
+    """The stage graph with today's recipes. Loads no model: the planner runs where there is no torch.
+
+    ``embedders`` are those of the database's spaces. A space whose engine this release cannot run is filled no
+    more, and searched as it is; without any the deployment's choice embeds.
+    """
     federation = build_federation(settings, build_engines(settings))
+    embedders = embedders or Embedders(serving=federation.label(EMBEDDER))
+    stages = {
+        name: stage
+        for name, stage in load_stages().items()
+        if not (stage.spec.computes_as and not embedders.shadow)
+    }
     unknown = sorted(set(settings.params) - set(stages))
     if unknown:
         raise ConfigurationError(
             f"VITRINE_PARAMS names stage {unknown[0]!r}; known are {', '.join(sorted(stages))}"
         )
+    specs = {name: stage.spec for name, stage in stages.items()}
+    rules: dict[str, tuple[Rule, ...]] = {}
     recipes = {}
-    for name, stage in stages.items():
-        params = dict(stage.spec.params) | settings.params.get(name, {})
-        extra = sorted(set(params) - set(stage.spec.params))
-        if extra:
-            known = ", ".join(sorted(stage.spec.params)) or "none"
-            raise ConfigurationError(
-                f"VITRINE_PARAMS: stage {name} has no parameter {extra[0]!r}; known: {known}"
-            )
-        recipes[name] = Recipe(name, stage.spec.version, params=params)
-    rules = {
-        name: federation.rules(stage.spec.role, recipes[name])
-        for name, stage in stages.items()
-        if stage.spec.role
-    }
-    return StageGraph([stage.spec for stage in stages.values()], recipes, rules)
+    for name, spec in list(specs.items()):
+        made_as = spec.computes_as or name
+        recipe = Recipe(made_as, spec.version, params=_params(settings, made_as, spec))
+        recipes[name] = recipe
+        if spec.role == EMBEDDER:
+            label = embedders.shadow if spec.computes_as else embedders.serving
+            if federation.offers(EMBEDDER, label):
+                rules[name] = federation.only(EMBEDDER, label, recipe)
+            else:
+                del specs[name]
+        elif spec.role:
+            rules[name] = federation.rules(spec.role, recipe)
+    produced = {spec.produces for spec in specs.values()}
+    kept = [
+        replace(spec, uses=tuple(kind for kind in spec.uses if kind in produced)) for spec in specs.values()
+    ]
+    return StageGraph(kept, recipes, rules)
+
+
+def every_queue() -> tuple[str, ...]:
+    """The queues of all stages, also of those that are in the graph only at times, the last stages' first."""
+    specs = [stage.spec for stage in load_stages().values()]
+    return StageGraph(specs, {}).queues
+
+
+def _params(settings: Settings, name: str, spec: StageSpec) -> Mapping[str, Any]:
+    params = dict(spec.params) | settings.params.get(name, {})
+    extra = sorted(set(params) - set(spec.params))
+    if extra:
+        known = ", ".join(sorted(spec.params)) or "none"
+        raise ConfigurationError(
+            f"VITRINE_PARAMS: stage {name} has no parameter {extra[0]!r}; known: {known}"
+        )
+    return params
+
+
+class Following:
+    """Keeps a ledger's graph to what the database says of the spaces, without a restart of any process."""
+
+    def __init__(self, settings: Settings, database: Engine) -> None:
+        self._settings = settings
+        self._spaces = Spaces(database)
+        self._known: Embedders | None = None
+        self._asked = float("-inf")
+
+    def __call__(self) -> StageGraph | None:
+        """A new graph where the spaces have changed, else None. Asks at most once a second."""
+        if time.monotonic() < self._asked + _FOLLOW_S:
+            return None
+        self._asked = time.monotonic()
+        embedders = self._spaces.embedders()
+        if not embedders.serving:
+            federation = build_federation(self._settings, build_engines(self._settings))
+            self._spaces.found(federation.label(EMBEDDER))
+            embedders = self._spaces.embedders()
+        if embedders == self._known:
+            return None
+        self._known = embedders
+        return build_graph(self._settings, embedders)
 
 
 def build_ledger(settings: Settings, application: str) -> Ledger:
     """The ledger of the configured database."""
-    return Ledger(open_database(settings.database_url, application=application), build_graph(settings))
+    database = open_database(settings.database_url, application=application)
+    following = Following(settings, database)
+    graph = following()
+    assert graph is not None, "the first answer is a graph"
+    return Ledger(database, graph, following)
 
 
 def build_runtime(settings: Settings, threads: int | None = None) -> Runtime:
@@ -83,4 +155,5 @@ def build_runtime(settings: Settings, threads: int | None = None) -> Runtime:
         fetcher=Fetcher(policy),
         downloads=Downloads(ledger.engine),
         engines=build_engines(settings, Device.choose(threads)),
+        index=VectorIndex(settings.qdrant_url),
     )

@@ -148,6 +148,7 @@ class Intake:
     def _plan(self, limit: int = 20) -> None:
         """Plan what was accepted, some batches at a time; the relay finds what is left."""
         try:
+            self._ledger.refresh()
             for _ in range(limit):
                 planned, queues = self._ledger.plan(_BATCH)
                 for queue in sorted(queues):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import structlog
 from kombu.exceptions import OperationalError as BrokerError
@@ -23,6 +23,7 @@ from storage.ledger import Ledger
 from storage.replays import Replays
 from tasks._stage import announce, broker_queue
 from workers.app import make_app, queue_depths
+from workers.keeper import IndexKeeper
 from workers.metrics import Metrics
 
 _log = structlog.get_logger("vitrine.relay")
@@ -47,18 +48,23 @@ class Relay:
         retention_days: int,
         asset_grace_s: float,
         metrics: Metrics | None = None,
+        keeper: IndexKeeper | None = None,
     ) -> None:
         self._ledger = ledger
-        self._replays = Replays(ledger.engine, ledger.graph)
         self._assets = assets
         self._app = make_app(broker_url)
         self._window = window
         self._retention_days = retention_days
         self._asset_grace_s = asset_grace_s
         self._metrics = metrics
+        self._keeper = keeper
         self._chores_at = 0.0
         self.stop = threading.Event()
-        self.queues = sorted({spec.queue for spec in ledger.graph.stages.values()})
+
+    @property
+    def queues(self) -> list[str]:
+        """Every queue of today's graph."""
+        return sorted({spec.queue for spec in self._ledger.graph.stages.values()})
 
     def run(self) -> None:
         """Lead, or wait to; through lost connections, until told to stop."""
@@ -67,15 +73,17 @@ class Relay:
                 with self._leadership() as leads:
                     if leads:
                         _log.info("relay.leading", queues=self.queues)
-                    while leads and not self.stop.is_set():
-                        self.tick()
-                        self.stop.wait(_TICK_S)
+                        with self._keeper or nullcontext():
+                            while not self.stop.is_set():
+                                self.tick()
+                                self.stop.wait(_TICK_S)
             except (OperationalError, InterfaceError) as error:
                 _log.warning("database.away", error=str(error).splitlines()[0])
             self.stop.wait(_TICK_S)
 
     def tick(self) -> None:
         """Do what is due."""
+        self._ledger.refresh()
         while True:
             planned, queues = self._ledger.plan()
             # At once: what a merchant just uploaded does not wait for the rest of this tick.
@@ -86,7 +94,7 @@ class Relay:
         reclaimed, _ = self._ledger.reclaim()
         if reclaimed:
             _log.warning("relay.reclaimed", jobs=len(reclaimed))
-        self._replays.advance()
+        Replays(self._ledger.engine, self._ledger.graph).advance()
         crash_point("relay.before_announcing")
         try:
             depths = queue_depths(self._app, [broker_queue(q, lane) for q in self.queues for lane in Lane])

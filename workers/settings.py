@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pipeline.errors import ConfigurationError
 
 STACK_FILE = "stack.json"
-ADDRESSES = ("database_url", "broker_url", "assets_url")
+ADDRESSES = ("database_url", "broker_url", "assets_url", "qdrant_url")
 
 
 class Settings(BaseSettings):
@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", description="postgresql+psycopg://user:password@host/database")
     broker_url: str = Field(default="", description="redis://:password@host:6379/0")
     assets_url: str = Field(default="", description="file:///folder or s3://bucket/prefix")
+    qdrant_url: str = Field(default="", description="https://:api-key@host:6333")
     cache: Path | None = Field(
         default=None, description="where the model kit is kept; the user's cache by default"
     )
@@ -71,7 +72,7 @@ class Settings(BaseSettings):
         """
         values: dict[str, str] = {}
         stack = self.home / STACK_FILE
-        if not (self.database_url and self.broker_url and self.assets_url) and stack.exists():
+        if not all(getattr(self, name) for name in ADDRESSES) and stack.exists():
             values = json.loads(stack.read_text())
         merged = self.model_copy(
             update={name: getattr(self, name) or values.get(name, "") for name in ADDRESSES}

@@ -1,4 +1,4 @@
-"""The embedded stack: Postgres, Valkey and every worker process on one machine, in one folder."""
+"""The embedded stack: Postgres, Valkey, Qdrant and every worker process on one machine, in one folder."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Self
 
 from storage.database import open_database
 from storage.migrations import upgrade
-from workers.bootstrap import build_graph
-from workers.embedded import PostgresServer, ValkeyServer
+from workers.bootstrap import every_queue
+from workers.embedded import PostgresServer, QdrantServer, ValkeyServer
+from workers.embedded.server import Server
 from workers.settings import STACK_FILE, Settings
 from workers.supervisor import Program, Status, Supervisor
 
@@ -39,7 +40,7 @@ class Stack(AbstractContextManager["Stack"]):
         self._say = say
         self._exits = ExitStack()
         self.supervisor: Supervisor | None = None
-        self._servers: list[PostgresServer | ValkeyServer] = []
+        self._servers: list[Server] = []
 
     def __enter__(self) -> Self:
         try:
@@ -72,7 +73,10 @@ class Stack(AbstractContextManager["Stack"]):
         self._say("starting Valkey")
         valkey = ValkeyServer(self.home / "valkey")
         self._exits.enter_context(valkey)
-        self._servers = [postgres, valkey]
+        self._say("starting Qdrant")
+        qdrant = QdrantServer(self.home / "qdrant")
+        self._exits.enter_context(qdrant)
+        self._servers = [postgres, valkey, qdrant]
         database = postgres.create_database("vitrine")
         engine = open_database(database)
         upgrade(engine)
@@ -83,6 +87,7 @@ class Stack(AbstractContextManager["Stack"]):
             "database_url": database,
             "broker_url": valkey.url,
             "assets_url": assets.as_uri(),
+            "qdrant_url": qdrant.url,
             "file_roots": [str(path.absolute()) for path in self._file_roots],
         }
         self.settings = self.settings.model_copy(
@@ -102,13 +107,14 @@ class Stack(AbstractContextManager["Stack"]):
             "VITRINE_DATABASE_URL": str(addresses["database_url"]),
             "VITRINE_BROKER_URL": str(addresses["broker_url"]),
             "VITRINE_ASSETS_URL": str(addresses["assets_url"]),
+            "VITRINE_QDRANT_URL": str(addresses["qdrant_url"]),
             "VITRINE_FILE_ROOTS": json.dumps(addresses["file_roots"]),
             # The embedded machine is small: a short window brings the first products out early.
             "VITRINE_WINDOW": os.environ.get("VITRINE_WINDOW", "24"),
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         }
         command = [sys.executable, "-m", "workers.cli"]
-        queues = build_graph(self.settings).queues
+        queues = every_queue()
         programs = [
             Program("intake", [*command, "intake"], env),
             Program("relay", [*command, "relay"], env),

@@ -34,11 +34,20 @@ ORDER BY 1 ON CONFLICT (digest) DO UPDATE SET touched_at = now()
 
 
 class Ledger:
-    """Run state in Postgres, over one stage graph."""
+    """Run state in Postgres, over one stage graph, which may change between two pieces of work."""
 
-    def __init__(self, engine: Engine, graph: StageGraph) -> None:
+    def __init__(
+        self, engine: Engine, graph: StageGraph, follow: Callable[[], StageGraph | None] | None = None
+    ) -> None:
         self.engine = engine
         self.graph = graph
+        self._follow = follow
+
+    def refresh(self) -> None:
+        """Take over the graph of today: call it between two pieces of work, never within one."""
+        changed = self._follow() if self._follow else None
+        if changed is not None:
+            self.graph = changed
 
     def accept(self, events: Sequence[tuple[Event, bytes]], refused: Sequence[Refused] = ()) -> Receipt:
         """Record a batch of events; returned means committed.

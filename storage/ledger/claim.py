@@ -41,8 +41,8 @@ _PUT_BACK = sql("""
 UPDATE jobs SET dispatched_at = NULL WHERE id = ANY(:ids) AND state = 'ready' AND dispatched_at IS NOT NULL
 """)
 _SUBSCRIBER = sql("""
-SELECT DISTINCT ON (r.job_id) r.job_id, r.id AS run_id, r.plan_id, r.target, p.product_id, p.source,
-    pl.revision, pl.generation, pl.traceparent, pl.cause, e.event_id
+SELECT DISTINCT ON (r.job_id) r.job_id, r.id AS run_id, r.plan_id, r.target, p.id AS product_row, p.product_id,
+    p.source, pl.revision, pl.generation, pl.traceparent, pl.cause, e.event_id
 FROM runs r JOIN products p ON p.id = r.product_id JOIN plans pl ON pl.id = r.plan_id
 LEFT JOIN events e ON e.seq = pl.event_seq
 WHERE r.job_id = ANY(:jobs) AND r.state = 'ready' ORDER BY r.job_id, r.plan_id
@@ -84,6 +84,7 @@ class Claimed:
     plan_id: int
     source: str
     product_id: str
+    product_row: int
     product: Product
     image: ImageRef | None
     target: str
@@ -240,6 +241,7 @@ def _with_inputs(
                 plan_id=sub.plan_id,
                 source=sub.source,
                 product_id=sub.product_id,
+                product_row=sub.product_row,
                 product=product,
                 image=next((image for image in product.images if image.id == sub.target), None),
                 target=sub.target,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
-from pipeline.graph import RunView, StageGraph
+from pipeline.graph import RunKey, RunView, StageGraph
 from pipeline.outcomes import RunState, Verdict
 from storage.ledger.plans import Plan
 from storage.ledger.statements import sql
@@ -37,14 +37,19 @@ WHERE p.product_id = u.product_id AND EXISTS (
 """)
 
 
-def verdict_of(runs: Iterable[RunView]) -> Verdict | None:
-    """The verdict of a plan, or None while something is still to be done."""
-    states = [run.state for run in runs]
-    if any(state in (RunState.WAITING, RunState.READY) for state in states):
+def verdict_of(graph: StageGraph, runs: Mapping[RunKey, RunView]) -> Verdict | None:
+    """The verdict of a plan, or None while something is still to be done.
+
+    An effect adds nothing to what is known of a product. What is done again for a model that does not serve yet
+    is waited for, and no reason to call an event degraded.
+    """
+    if any(run.state in (RunState.WAITING, RunState.READY) for run in runs.values()):
         return None
-    if not any(state in (RunState.DONE, RunState.REUSED) for state in states):
+    own = [(stage, run.state) for (stage, _), run in runs.items() if not graph.doubles(stage)]
+    derived = [state for stage, state in own if not graph.is_effect(stage)]
+    if derived and not any(state in (RunState.DONE, RunState.REUSED) for state in derived):
         return Verdict.REJECTED
-    if any(state in (RunState.PARKED, RunState.SKIPPED) for state in states):
+    if any(state in (RunState.PARKED, RunState.SKIPPED) for _, state in own):
         return Verdict.DEGRADED
     return Verdict.DONE
 
@@ -60,9 +65,7 @@ def close_plans(connection: Connection, graph: StageGraph, plans: Mapping[int, P
     """Close those of ``plans`` that are finished."""
     verdicts: dict[int, Verdict] = {}
     for plan in plans.values():
-        verdict = (
-            Verdict.DONE if plan.cause == "withdrawal" and not plan.runs else verdict_of(plan.runs.values())
-        )
+        verdict = verdict_of(graph, plan.runs)
         if verdict is not None:
             verdicts[plan.id] = verdict
     if not verdicts:

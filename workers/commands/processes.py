@@ -12,10 +12,12 @@ from pipeline.outcomes import Lane
 from storage.assets import Assets
 from storage.database import open_database
 from storage.migrations import current, upgrade
+from storage.vectors import VectorIndex, guard_index
 from tasks._stage import load_stages
-from workers.bootstrap import build_graph, build_ledger, build_runtime
+from workers.bootstrap import build_ledger, build_runtime, every_queue
 from workers.flower import run_flower
 from workers.intake import Intake
+from workers.keeper import IndexKeeper
 from workers.metrics import Metrics
 from workers.relay import Relay
 from workers.settings import settings
@@ -52,6 +54,7 @@ def relay() -> None:
     """
     here = settings().connected()
     configure_logging(here.log)
+    guard_index(here.qdrant_url)
     ledger = build_ledger(here, "vitrine relay")
     metrics = Metrics(ledger.engine) if here.metrics_port else None
     if metrics:
@@ -64,6 +67,7 @@ def relay() -> None:
         retention_days=here.retention_days,
         asset_grace_s=here.asset_grace_s,
         metrics=metrics,
+        keeper=IndexKeeper(ledger, VectorIndex(here.qdrant_url)),
     )
     _stop_on_signal(process.stop)
     process.run()
@@ -94,7 +98,8 @@ def worker(queues: str, concurrency: int, lane: str, name: str | None) -> None:
         raise click.BadParameter("names no queue", param_hint="--queues")
     stages = load_stages()
     here = settings().connected()
-    used = build_graph(here).queues
+    guard_index(here.qdrant_url)
+    used = every_queue()
     for queue in wanted:
         if queue not in used:
             click.echo(

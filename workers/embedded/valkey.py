@@ -18,7 +18,7 @@ from workers.embedded.server import POLL_S, Server
 from workers.leash import spawn
 
 # Below the ephemeral range: a client that reconnects to a stopped server there can connect to itself.
-_PORTS = range(20_000, 32_768)
+PORTS = range(20_000, 32_768)
 
 
 class ValkeyServer(Server):
@@ -83,7 +83,7 @@ class ValkeyServer(Server):
         if self._access.exists():
             access = json.loads(self._access.read_text())
             port = self._port or access["port"]
-            while not _is_free(port):
+            while not is_free(port):
                 if time.monotonic() > deadline:
                     raise ConfigurationError(
                         f"port {port} is taken: end what listens there, or delete {self._access}"
@@ -91,7 +91,7 @@ class ValkeyServer(Server):
                 time.sleep(POLL_S)
         else:
             access = {"password": secrets.token_urlsafe(24)}
-            port = self._port or next(p for p in iter(lambda: secrets.choice(_PORTS), None) if _is_free(p))
+            port = self._port or next(p for p in iter(lambda: secrets.choice(PORTS), None) if is_free(p))
         if access.get("port") != port:
             written = self._access.with_suffix(".new")
             written.touch(mode=0o600)
@@ -117,7 +117,7 @@ def _valkey_program() -> Path:
     return Path(get_binary_path())
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
