@@ -39,12 +39,12 @@ class Federation:
     ) -> None:
         self._engines = engines
         for role, name in (choices or {}).items():
-            self._spec(role, name)
+            self.spec(role, name)
         self._chosen = {**DEFAULTS, **(choices or {})}
         self._routes = tuple(routes)
         for route in routes:
             for name in (*route.engines, *([route.canary.engine] if route.canary else [])):
-                self._spec(route.role, name)
+                self.spec(route.role, name)
 
     def engine(self, role: str) -> str:
         """The engine that serves a role where no route says otherwise."""
@@ -58,7 +58,7 @@ class Federation:
     def offers(self, role: str, label: str) -> bool:
         """Whether this very revision of an engine can serve the role here."""
         try:
-            self._spec(role, label)
+            self.spec(role, label)
         except ConfigurationError:
             return False
         return True
@@ -87,13 +87,14 @@ class Federation:
         return (*rules, self._rule(role, [self._chosen[role]], recipe))
 
     def _rule(self, role: str, names: Sequence[str], recipe: Recipe) -> Rule:
-        specs = [self._spec(role, name) for name in dict.fromkeys(names)]
+        specs = [self.spec(role, name) for name in dict.fromkeys(names)]
         first, *others = [
             Recipe(recipe.stage, recipe.version, spec.name, spec.revision, recipe.params) for spec in specs
         ]
         return Rule(first, tuple(others), reads=specs[0].reads)
 
-    def _spec(self, role: str, name: str) -> EngineSpec:
+    def spec(self, role: str, name: str) -> EngineSpec:
+        """The engine ``name`` or ``name@revision``. Raises ConfigurationError where it cannot serve the role here."""
         _known(role)
         name, _, pinned = name.partition("@")
         fitting = [item.name for item in self._engines.registered.values() if _serves(item, role)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ SELECT p.source, p.product_id, p.facts, pr.revision, pr.generation, pr.fields, p
 FROM presentations pr JOIN products p ON p.id = pr.product_id
 WHERE p.live AND (CAST(:source AS text) IS NULL OR p.source = :source)
   AND (CAST(:product AS text) IS NULL OR p.product_id = :product) AND p.id > :after
+  AND (CAST(:rows AS bigint[]) IS NULL OR p.id = ANY(:rows))
 ORDER BY p.id LIMIT :limit
 """)
 _CORRECT = text("""
@@ -41,6 +42,9 @@ WHERE i.product_id = pr.product_id AND i.replay_id = :replay AND pr.candidate <>
 """)
 
 
+_ANY = {"source": None, "product": None, "rows": None, "after": 0}
+
+
 class Presentations:
     """Reads and corrects presentations; only the ledger writes what models say."""
 
@@ -58,13 +62,19 @@ class Presentations:
         after = 0
         while True:
             with self._engine.connect() as connection:
-                values = {"source": source, "product": product, "after": after, "limit": page}
+                values = {**_ANY, "source": source, "product": product, "after": after, "limit": page}
                 rows = connection.execute(_READ, values).all()
             for row in rows:
                 yield document(row)
             if len(rows) < page:
                 return
             after = rows[-1].id
+
+    def of(self, rows: Sequence[int]) -> dict[int, Mapping[str, Any]]:
+        """The documents of live products by row id; those that are withdrawn are left out."""
+        with self._engine.connect() as connection:
+            found = connection.execute(_READ, {**_ANY, "rows": list(rows), "limit": len(rows)}).all()
+        return {row.id: document(row) for row in found}
 
     def correct(
         self, product: str, field: str, value: Any, *, by: str, at: datetime, source: str | None = None
@@ -116,7 +126,10 @@ def document(row: Any) -> dict[str, Any]:
         "revision": row.revision,
         "generation": row.generation,
         "updated_at": row.updated_at.isoformat(),
-        **{key: facts.get(key) for key in ("title", "brand", "category", "locale", "price", "tier")},
+        **{
+            key: facts.get(key)
+            for key in ("title", "brand", "category", "locale", "price", "availability", "tier")
+        },
         **whole,
         "images": images,
         "provenance": {

@@ -92,6 +92,10 @@ class Spaces:
         by_role = {space.role: space.engine for space in self.active()}
         return Embedders(by_role.get(Role.SERVING, ""), by_role.get(Role.SHADOW, ""))
 
+    def of_collection(self, collection: str) -> Space | None:
+        """The space that fills the collection."""
+        return next((space for space in self.all() if space.collection == collection), None)
+
     def shadow(self, engine: str) -> Space:
         """Begin a shadow space for ``engine``, or go on with it.
 
@@ -152,7 +156,7 @@ def _pair(connection: Connection) -> tuple[Space, Space]:
     by_role = {space.role: space for space in map(_space, connection.execute(_ACTIVE).all())}
     if Role.SHADOW not in by_role or Role.SERVING not in by_role:
         raise RejectedInput(
-            "no-shadow", "no model is in the shadow: begin with `vitrine models shadow embedder=NAME`"
+            "no-shadow", "no model is in the shadow: begin with `vitrine models shadow embed=NAME`"
         )
     return by_role[Role.SERVING], by_role[Role.SHADOW]
 

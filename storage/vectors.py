@@ -113,12 +113,12 @@ class VectorIndex:
         self.client.close()
 
     def exists(self, collection: str) -> bool:
-        with _translated(collection):
+        with translated(collection):
             return self.client.collection_exists(collection)
 
     def create(self, collection: str, dimension: int) -> None:
         """Make the collection unless it is there. Raises ConfigurationError if it holds another dimension."""
-        with _translated(collection):
+        with translated(collection):
             if not self.client.collection_exists(collection):
                 try:
                     self._create(collection, dimension)
@@ -131,7 +131,7 @@ class VectorIndex:
             raise ConfigurationError(
                 f"collection {collection} holds vectors of {held} numbers, the engine makes {dimension}: "
                 "an engine whose vectors change needs a new revision; fill a new space with "
-                "`vitrine models shadow embedder=NAME`"
+                "`vitrine models shadow embed=NAME`"
             )
 
     def _create(self, collection: str, dimension: int) -> None:
@@ -167,7 +167,7 @@ class VectorIndex:
 
     def drop(self, collection: str) -> None:
         """Delete the collection with everything in it."""
-        with _translated(collection):
+        with translated(collection):
             self.client.delete_collection(collection)
 
     def serve(self, collection: str) -> None:
@@ -176,12 +176,12 @@ class VectorIndex:
             create_alias=models.CreateAlias(collection_name=collection, alias_name=ALIAS)
         )
         delete = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=ALIAS))
-        with _translated(collection):
+        with translated(collection):
             self.client.update_collection_aliases([delete, create] if self.serving() else [create])
 
     def serving(self) -> str | None:
         """The collection behind the alias."""
-        with _translated(ALIAS):
+        with translated(ALIAS):
             aliases = self.client.get_aliases().aliases
         return next((alias.collection_name for alias in aliases if alias.alias_name == ALIAS), None)
 
@@ -200,7 +200,7 @@ class VectorIndex:
             )
             for point in points
         ]
-        with _translated(collection):
+        with translated(collection):
             self.client.batch_update_points(collection, operations, wait=True)
 
     def delete(self, collection: str, gone: Mapping[int, int]) -> None:
@@ -215,19 +215,19 @@ class VectorIndex:
             )
             for number, version in gone.items()
         ]
-        with _translated(collection):
+        with translated(collection):
             self.client.batch_update_points(collection, operations, wait=True)
 
     def count(self, collection: str) -> int:
         """How many points there are."""
-        with _translated(collection):
+        with translated(collection):
             return self.client.count(collection, exact=True).count
 
     def versions(self, collection: str, page: int = 1000) -> Iterator[tuple[int, int]]:
         """Every point's id and version, in the order of ids, in bounded memory."""
         offset: Any = None
         while True:
-            with _translated(collection):
+            with translated(collection):
                 found, offset = self.client.scroll(
                     collection, limit=page, offset=offset, with_payload=["version"], with_vectors=False
                 )
@@ -257,7 +257,7 @@ def _until(version: int) -> models.FieldCondition:
 
 
 @contextmanager
-def _translated(collection: str) -> Iterator[None]:
+def translated(collection: str) -> Iterator[None]:
     """What the client raises, in the terms of this system."""
     try:
         yield

@@ -116,9 +116,9 @@ class Following:
         self._known: Embedders | None = None
         self._asked = float("-inf")
 
-    def __call__(self) -> StageGraph | None:
-        """A new graph where the spaces have changed, else None. Asks at most once a second."""
-        if time.monotonic() < self._asked + _FOLLOW_S:
+    def __call__(self, now: bool) -> StageGraph | None:
+        """A new graph where the spaces have changed, else None. Asks at most once a second, unless ``now``."""
+        if not now and time.monotonic() < self._asked + _FOLLOW_S:
             return None
         self._asked = time.monotonic()
         embedders = self._spaces.embedders()
@@ -136,7 +136,7 @@ def build_ledger(settings: Settings, application: str) -> Ledger:
     """The ledger of the configured database."""
     database = open_database(settings.database_url, application=application)
     following = Following(settings, database)
-    graph = following()
+    graph = following(True)
     assert graph is not None, "the first answer is a graph"
     return Ledger(database, graph, following)
 

@@ -32,6 +32,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "Products": {
         "publish": ("publish", "Publish events from JSON Lines, a folder of pictures or a CSV."),
         "show": ("show", "Show everything known of a product."),
+        "search": ("search", "Find products by words, a photo, or both."),
         "ask": ("ask", "Ask a question about a product."),
         "process": ("product", "Process a product now, ahead of any backfill."),
         "withdraw": ("product", "Withdraw a product, and follow until nothing is left of it."),
@@ -41,12 +42,13 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "status": ("status", "Show on one screen how everything stands."),
         "parked": ("parked", "List, explain and release what was set aside for a person."),
         "replay": ("replay", "Process many products again: quote, start, pause, promote."),
+        "reconcile": ("reconcile", "Compare Postgres with the index and the assets, and mend."),
         "doctor": ("doctor", "Check everything a deployment rests on."),
     },
     "Know": {
         "graph": ("graph", "Print the stages and what each needs."),
         "engines": ("engines", "List the engines and the model kit, and fetch the kit."),
-        "models": ("models", "Pin, fetch and list the checkpoints that engines load."),
+        "models": ("models", "Pin and fetch checkpoints; swap the model that embeds."),
         "tune": ("tune", "Tune a model on what merchants corrected."),
         "schema": ("schema", "Print the contract of events or outcomes as JSON."),
         "evaluate": ("evaluate", "Measure the engines on labelled data."),

@@ -62,6 +62,7 @@ def diagnose(settings: Settings) -> list[Check]:
             ("database", lambda: _database(here.database_url)),
             ("broker", lambda: _broker(here.broker_url)),
             ("assets", lambda: _assets(here.assets_url)),
+            ("index", lambda: _index(here)),
             ("disk", lambda: _disk(here.assets_url, settings.cache)),
         ]
     return [check for name, look in looks for check in _safely(name, look)]
@@ -185,6 +186,30 @@ def _broker(url: str) -> Iterator[Check]:
     policy = str(memory["maxmemory_policy"])
     keeps = policy == "noeviction" or not memory["maxmemory"]
     yield Check("broker eviction", keeps, f"policy {policy}", "set maxmemory-policy noeviction on the server")
+
+
+def _index(here: Settings) -> Iterator[Check]:
+    from storage.database import open_database
+    from storage.spaces import Spaces
+    from storage.vectors import IndexDown, VectorIndex
+    from workers.bootstrap import EMBEDDER, build_engines, build_federation
+
+    index = VectorIndex(here.qdrant_url)
+    try:
+        serving = index.serving()
+    except (IndexDown, ConfigurationError) as error:
+        yield Check("index", False, str(error), "start Qdrant, or set VITRINE_QDRANT_URL to one that runs")
+        return
+    yield Check("index", True, f"answers, serving {serving or 'nothing yet'}")
+    engine = open_database(here.database_url, pool_size=1, application="vitrine doctor")
+    try:
+        embeds = Spaces(engine).embedders().serving
+    finally:
+        engine.dispose()
+    offered = not embeds or build_federation(here, build_engines(here)).offers(EMBEDDER, embeds)
+    detail = f"{embeds or 'none yet'}" + ("" if offered else ", which this release cannot run")
+    remedy = "fill a new space: vitrine models shadow embed=NAME, then vitrine models cutover"
+    yield Check("index engine", offered, detail, remedy)
 
 
 def _assets(url: str) -> Iterator[Check]:

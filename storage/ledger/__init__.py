@@ -15,6 +15,7 @@ from pipeline.outcomes import Blob, Lane
 from pipeline.retry import Park
 from storage.database import transact
 from storage.ledger import sweep as _sweep
+from storage.ledger.abandon import abandon
 from storage.ledger.accept import Receipt, Refused, accept
 from storage.ledger.admit import Batch, admit, batches_of
 from storage.ledger.claim import Claimed, claim, renew, replan
@@ -24,6 +25,9 @@ from storage.ledger.settle import Result, Settled, behind, catch_up, settle
 __all__ = ["Batch", "Claimed", "Ledger", "Receipt", "Refused", "Result", "Settled"]
 
 T = TypeVar("T")
+Follow = Callable[[bool], StageGraph | None]
+"""Gives a new graph where it has changed; asked with True it looks at once."""
+
 _SWEEP_LIMIT = 500
 
 _TOUCH = text("""
@@ -36,16 +40,17 @@ ORDER BY 1 ON CONFLICT (digest) DO UPDATE SET touched_at = now()
 class Ledger:
     """Run state in Postgres, over one stage graph, which may change between two pieces of work."""
 
-    def __init__(
-        self, engine: Engine, graph: StageGraph, follow: Callable[[], StageGraph | None] | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, graph: StageGraph, follow: Follow | None = None) -> None:
         self.engine = engine
         self.graph = graph
         self._follow = follow
 
-    def refresh(self) -> None:
-        """Take over the graph of today: call it between two pieces of work, never within one."""
-        changed = self._follow() if self._follow else None
+    def refresh(self, *, now: bool = False) -> None:
+        """Take over the graph of today: call it between two pieces of work, never within one.
+
+        It is looked for once in a while, with ``now`` at once.
+        """
+        changed = self._follow(now) if self._follow else None
         if changed is not None:
             self.graph = changed
 
@@ -137,6 +142,15 @@ class Ledger:
         """Settle runs that a crash left behind; returns the queues that got work."""
         products = self._transact(lambda c: behind(c, _SWEEP_LIMIT))
         return self._transact(lambda c: catch_up(c, self.graph, products)) if products else set()
+
+    def abandon(self, stages: Sequence[str]) -> int:
+        """Skip what is open of stages that are in the graph no more; returns of how many products."""
+        count = 0
+        while True:
+            products, _ = self._transact(lambda c: abandon(c, self.graph, stages, _SWEEP_LIMIT))
+            if not products:
+                return count
+            count += products
 
     def forget_announcements(self, queue: str, patience_s: float) -> int:
         """Announce again what the broker seems to have lost."""

@@ -17,6 +17,7 @@ from engines.models import Deployment, Model, listing_digest, read_deployment
 from engines.registry import load_adapters, with_models
 from pipeline.errors import ConfigurationError
 from workers.bootstrap import build_kit
+from workers.commands.swap import compare, cutover, plan, retire, rollback, shadow
 from workers.commands.terminal import cell, console, print_json, rows, table
 from workers.hub import commit_of, download
 from workers.settings import settings
@@ -24,7 +25,7 @@ from workers.settings import settings
 
 @click.group()
 def models() -> None:
-    """Pin, fetch and list the checkpoints that engines load.
+    """Pin, fetch and list the checkpoints that engines load, and swap the one that embeds.
 
     They are named in the file of VITRINE_MODELS, which is part of a deployment as code is: every process must
     read the same.
@@ -34,7 +35,12 @@ def models() -> None:
       vitrine models pin grounding_dino
       vitrine models pin clip-tuned --engine clip --folder checkpoints/clip
       vitrine models fetch
+      vitrine models shadow embed=siglip2_embedder
     """
+
+
+for _step in (plan, shadow, compare, cutover, rollback, retire):
+    models.add_command(_step)
 
 
 @models.command()
