@@ -20,6 +20,7 @@ from storage.database import open_database
 from storage.downloads import Downloads
 from storage.fetch import Fetcher, FetchPolicy
 from storage.ledger import Ledger
+from storage.vectors import VectorIndex
 from tasks._runtime import Runtime
 from workers.embedded import ValkeyServer
 from workers.relay import Relay
@@ -166,6 +167,7 @@ def main() -> None:
             fetcher=Fetcher(FetchPolicy()),
             downloads=Downloads(ledger.engine),
             engines=Engines(Kit(), Device("cpu", "float32", 1), registered={}),
+            index=VectorIndex(""),
         )
 
     app = make_worker_app(

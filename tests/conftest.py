@@ -1,4 +1,4 @@
-"""Real servers for the tests: one Postgres and one Valkey a test process, a fresh database a test."""
+"""Real servers for the tests: one Postgres, Valkey and Qdrant a test process, a fresh database a test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from sqlalchemy.engine import make_url
 
 from storage.database import open_database
 from storage.migrations import upgrade
-from workers.embedded import PostgresServer, ValkeyServer
+from storage.vectors import VectorIndex
+from workers.embedded import PostgresServer, QdrantServer, ValkeyServer
 
 _numbers = itertools.count()
 
@@ -73,6 +74,22 @@ def broker_url(valkey: ValkeyServer) -> Iterator[str]:
     client.flushall()
     yield valkey.url
     client.close()
+
+
+@pytest.fixture(scope="session")
+def qdrant(server_folder: Path) -> Iterator[QdrantServer]:
+    with QdrantServer(server_folder / "qdrant") as server:
+        yield server
+
+
+@pytest.fixture
+def index(qdrant: QdrantServer) -> Iterator[VectorIndex]:
+    """An empty index."""
+    found = VectorIndex(qdrant.url)
+    for collection in found.client.get_collections().collections:
+        found.drop(collection.name)
+    yield found
+    found.close()
 
 
 def plain(url: str) -> str:

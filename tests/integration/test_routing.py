@@ -25,6 +25,7 @@ from storage.ledger import Ledger, Result
 from storage.presentations import Presentations
 from storage.quotes import Request
 from storage.replays import Replays
+from storage.vectors import VectorIndex
 from tasks._runtime import Runtime
 from tasks._stage import Item, Stage, StageRunner
 from tests.factories import compute, specs, upload
@@ -137,6 +138,7 @@ class Told:
             fetcher=Fetcher(FetchPolicy()),
             downloads=Downloads(database),
             engines=Engines(Kit(), Device("cpu", "float32", 1), registered={}),
+            index=VectorIndex(""),
         )
         self.runner = StageRunner(app, runtime, 64)
 
