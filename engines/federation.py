@@ -23,6 +23,7 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "garment_classifier": "garment_head",
         "answerer": "attributes",
         "pitcher": "template_pitch",
+        "embedder": "conse",
     }
 )
 

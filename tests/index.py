@@ -5,11 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy import Engine
 
+from engines.declaration import Loading, Registration
+from engines.devices import Device
+from engines.federation import Federation
+from engines.kit import Kit
+from engines.protocols import Subject
+from engines.registry import Engines
 from pipeline.graph import Scope, StageGraph, StageSpec
 from pipeline.keys import Recipe
 from pipeline.outcomes import Lane, Outcome
@@ -25,15 +32,67 @@ from tasks.index import Indexed
 from tasks.shadow import ShadowIndexed
 from tests.factories import Fetched
 
-OLD, NEW = "table@1", "table@2"
 DIMENSION = 16
 
 
-def vector(word: str, engine: str = OLD) -> Vector:
-    """The engine's unit vector for a word: the same word gives the same vector, by another engine another one."""
-    seed = int.from_bytes(hashlib.sha256(f"{engine} {word}".encode()).digest()[:8])
+class _Table:
+    """Embeds a text as a random row of its own: only the same words are near."""
+
+    version: ClassVar[int] = 1
+
+    def __init__(self, loading: Loading) -> None:
+        self._name = loading.registration.name
+
+    def warm_up(self) -> None: ...
+
+    @property
+    def dimension(self) -> int:
+        return DIMENSION
+
+    def embed_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        return np.stack([_row(text, self._name) for text in texts])
+
+    def embed_photos(self, subjects: Sequence[Subject]) -> npt.NDArray[np.float32]:
+        return np.stack([_row(str(subject.picture.tobytes()), self._name) for subject in subjects])
+
+
+def _row(word: str, name: str) -> npt.NDArray[np.float32]:
+    seed = int.from_bytes(hashlib.sha256(f"{name} {word}".encode()).digest()[:8])
     row = np.random.default_rng(seed).normal(size=DIMENSION).astype(np.float32)
-    return Vector.of(row / np.linalg.norm(row))
+    return row / np.linalg.norm(row) if word.strip() else np.zeros(DIMENSION, np.float32)
+
+
+def _registered(name: str) -> Registration:
+    return Registration(
+        name=name,
+        adapter=_Table,
+        capabilities=("Embedder",),
+        artifacts=(),
+        needs=(),
+        data=(),
+        reads=(),
+        licence="none",
+        batch=8,
+        memory_mb=1,
+        template=False,
+        remote=False,
+        hub="",
+        extra="kit",
+    )
+
+
+ENGINES = Engines(
+    Kit(),
+    Device("cpu", "float32", 1),
+    registered={name: _registered(name) for name in ("old_table", "new_table")},
+)
+FEDERATION = Federation(ENGINES, {"embedder": "old_table"})
+OLD, NEW = ENGINES.spec("old_table").label, ENGINES.spec("new_table").label
+
+
+def vector(word: str, engine: str = OLD) -> Vector:
+    """The engine's unit vector for a word."""
+    return Vector.of(_row(word, engine.partition("@")[0]))
 
 
 def graph(embedders: Embedders) -> StageGraph:
@@ -59,8 +118,8 @@ def graph(embedders: Embedders) -> StageGraph:
         kinds = (real[f"{prefix}_image"].produces, real[f"{prefix}_text"].produces)
         specs.append(replace(real["index" if prefix == "embed" else "shadow_index"], uses=kinds))
         for kind in ("image", "text"):
-            name, _, revision = label.partition("@")
-            rules[f"{prefix}_{kind}"] = (Rule(Recipe(f"embed_{kind}", 1, name, revision)),)
+            recipe = Recipe(f"embed_{kind}", 1)
+            rules[f"{prefix}_{kind}"] = FEDERATION.only("embedder", label, recipe)
     return StageGraph(specs, {}, rules)
 
 
@@ -122,7 +181,9 @@ class Shop:
             return EmbeddedText(text=vector(item.product.title, engine))
         [(_, fetched)] = item.inputs["fetch"]
         assert isinstance(fetched, Fetched)
-        return EmbeddedImage(image=vector(fetched.content, engine), cutout=None)
+        # A photo without a digest shows what the title says.
+        shows = fetched.content if len(fetched.content) == 64 else item.product.title
+        return EmbeddedImage(image=vector(shows, engine), cutout=None)
 
     def points(self, engine: str = OLD) -> dict[str, dict[str, Any]]:
         """The payloads of the engine's collection by product id, with the stored photo vectors."""

@@ -144,7 +144,7 @@ class Ledger:
         return self._transact(lambda c: catch_up(c, self.graph, products)) if products else set()
 
     def abandon(self, stages: Sequence[str]) -> int:
-        """Skip what is open of stages that are in the graph no more; returns of how many products."""
+        """Let go of what is open of stages that are in the graph no more; returns of how many products."""
         count = 0
         while True:
             products, _ = self._transact(lambda c: abandon(c, self.graph, stages, _SWEEP_LIMIT))

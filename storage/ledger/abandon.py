@@ -1,4 +1,4 @@
-"""Give up stages that are in the graph no more: what waited for them is skipped, and their products go on."""
+"""Give up stages that are in the graph no more: what waited for them is let go, and their products go on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WITH given_up AS (
     WHERE r.product_id = ANY(:products) AND r.stage = ANY(:stages) AND r.state IN ('waiting', 'ready')
       AND pl.verdict IS NULL
 )
-UPDATE runs SET state = 'skipped', reason = 'given up', settled_at = now(), job_id = NULL
+UPDATE runs SET state = 'superseded', reason = 'given up', settled_at = now(), job_id = NULL
 FROM given_up WHERE runs.id = given_up.id
 RETURNING given_up.job_id
 """)
@@ -32,7 +32,7 @@ RETURNING given_up.job_id
 def abandon(
     connection: Connection, graph: StageGraph, stages: Sequence[str], limit: int
 ) -> tuple[int, set[str]]:
-    """Skip the open runs of ``stages`` for up to ``limit`` products; returns how many, and queues that got work."""
+    """Let go of the open runs of ``stages`` for up to ``limit`` products; returns how many, and queues that got work."""
     values = {"stages": list(stages), "limit": limit}
     products = list(connection.exec_driver_sql(_WAITING, values).scalars())
     if not products:
