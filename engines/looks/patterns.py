@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from engines.looks.colours import lab
 from engines.looks.cutouts import shows_subject
+from engines.looks.heads import softmax, unit
 from engines.protocols import RGB, ImageEncoder, Subject
 
 WEIGHTS = "looks/pattern_head.safetensors"
@@ -73,8 +74,7 @@ def patterns(encoder: ImageEncoder, subjects: Sequence[Subject]) -> list[Pattern
     head = _head()
     rows = features(encoder, [seen[index] for index in asked]).astype(np.float64)
     scores = rows @ head["weight"].astype(np.float64) + head["bias"].astype(np.float64)
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    for index, row in zip(asked, powers / powers.sum(axis=1, keepdims=True), strict=True):
+    for index, row in zip(asked, softmax(scores), strict=True):
         best = int(row.argmax())
         if row[best] >= FLOOR:
             words = _words(PATTERNS[best], subjects[index])
@@ -102,9 +102,7 @@ def views(subject: Subject) -> list[RGB]:
 def features(encoder: ImageEncoder, seen: Sequence[Sequence[RGB]]) -> npt.NDArray[np.float32]:
     """(N, D): each product's two views encoded, to length 1 each, so that neither speaks louder."""
     encoded = encoder.encode([view for pair in seen for view in pair])
-    encoded = encoded / np.maximum(np.linalg.norm(encoded, axis=1, keepdims=True), np.float32(1e-6))
-    rows: npt.NDArray[np.float32] = encoded.reshape(len(seen), -1)
-    return rows
+    return unit(encoded, axis=1).reshape(len(seen), -1)
 
 
 def repetition(subject: Subject) -> Repetition | None:
