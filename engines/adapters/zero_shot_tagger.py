@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engines.checkpoints import load_image_processor, load_model, load_processor
 from engines.declaration import Loading, engine
+from engines.looks.cutouts import solid
 from engines.looks.frames import squared
 from engines.looks.heads import unit
 from engines.looks.likeness import NOTHING, Likenesses, Reading, Told, asked, sentences, told
+from engines.looks.regions import box
 from engines.looks.sights import views
 from engines.models import checked_options
-from engines.protocols import RGB, Box, Evidence, Subject, Tag, Tagger, Witness
+from engines.protocols import RGB, Evidence, Subject, Tag, Tagger, Witness
 from engines.words.vocabulary import FILE, vocabulary
 from pipeline.errors import ConfigurationError
 
@@ -96,7 +98,7 @@ class ZeroShotTagger:
     def _tag(self, one: Told, subjects: Sequence[Subject]) -> Tag:
         instead = f", {one.next} {one.next_confidence:.2f}" if one.next else ""
         seen = f"the photo is most like {one.value} {one.confidence:.2f}{instead}"
-        evidence = Evidence(Witness.PHOTO, seen, photo=one.photo, box=_box(subjects[one.photo]))
+        evidence = Evidence(Witness.PHOTO, seen, photo=one.photo, box=box(solid(subjects[one.photo].alpha)))
         return Tag(one.attribute, one.value, one.confidence, (evidence,))
 
     def _likenesses(self, photos: npt.NDArray[np.float32]) -> Likenesses:
@@ -158,18 +160,3 @@ class ZeroShotTagger:
 def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _box(subject: Subject) -> Box | None:
-    """Around the cut-out, if there is one."""
-    solid = subject.alpha > 0.5
-    height, width = solid.shape
-    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
-    if not rows.size:
-        return None
-    return (
-        float(columns[0] / width),
-        float(rows[0] / height),
-        float((columns[-1] + 1) / width),
-        float((rows[-1] + 1) / height),
-    )

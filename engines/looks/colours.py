@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from engines.looks.calibration import calibration
-from engines.looks.cutouts import shows_subject
+from engines.looks.cutouts import cropped, cutout_bounds, shows_subject, solid
 from engines.looks.exposure import light, linear, lit
 from engines.protocols import RGB, Alpha, Subject
 
@@ -76,9 +76,11 @@ class Colour:
 
 def palette(subject: Subject) -> list[ColourShare]:
     """The product's colours, largest first; shares sum to 1. Empty where the cut-out shows nothing."""
-    if not shows_subject(subject.alpha):
+    bounds = cutout_bounds(subject)
+    if bounds is None:
         return []
-    colours, weights = _count(*_close(subject))
+    # Close up a small product is counted as finely as a large one.
+    colours, weights = _count(*cropped(subject, bounds))
     given_light = light(subject)
     seen = _names(lab(lit(colours, given_light)))
     shares: defaultdict[str, float] = defaultdict(float)
@@ -133,7 +135,7 @@ def evidence(shares: Sequence[ColourShare], sureness: float) -> list[dict[str, f
 
 def named_pixels(subject: Subject, colour: str) -> npt.NDArray[np.bool_]:
     """Where inside the cut-out the product has that colour, (H, W); a shade counts as in the palette."""
-    inside = subject.alpha > 0.5
+    inside = solid(subject.alpha)
     if not shows_subject(subject.alpha):
         return np.zeros_like(inside)
     steps = subject.picture[inside] >> (8 - _BITS)
@@ -173,14 +175,6 @@ def lab(rgb: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 _XYZ_FROM_LINEAR = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )
-
-
-def _close(subject: Subject) -> tuple[RGB, Alpha]:
-    """The cut-out's box: a small product is counted as finely as a large one."""
-    inside = subject.alpha > 0.5
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return subject.picture[box], subject.alpha[box]
 
 
 def _count(picture: RGB, alpha: Alpha) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
