@@ -58,11 +58,6 @@ class Repetition:
     angle: float
 
 
-def pattern(encoder: ImageEncoder, subject: Subject) -> PatternMeasure | None:
-    """The pattern of one product, or None; see ``patterns``."""
-    return patterns(encoder, [subject])[0]
-
-
 def patterns(encoder: ImageEncoder, subjects: Sequence[Subject]) -> list[PatternMeasure | None]:
     """The pattern of each; None where too little of its inside can be seen, or where the head is not sure."""
     seen = [views(subject) for subject in subjects]
