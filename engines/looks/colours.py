@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import ImageFilter
 
 from engines.looks.calibration import calibration
 from engines.looks.cutouts import cropped, cutout_bounds, shows_subject, solid
 from engines.looks.exposure import light, linear, lit
+from engines.looks.frames import shrunk
 from engines.protocols import RGB, Alpha, Subject
 
 _SIDE = 128
@@ -179,11 +180,8 @@ _XYZ_FROM_LINEAR = np.array(
 
 def _count(picture: RGB, alpha: Alpha) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The distinct colours inside the cut-out, (n, 3) in [0, 255], and the weight of each, (n,)."""
-    height, width = alpha.shape
-    scale = min(1.0, _SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX), np.float64).reshape(-1, 3)
-    cover = Image.fromarray((alpha * 255).astype(np.uint8)).resize(size, Image.Resampling.BOX)
+    small = np.asarray(shrunk(picture, _SIDE), np.float64).reshape(-1, 3)
+    cover = shrunk((alpha * 255).astype(np.uint8), _SIDE)
     # At the rim of a cut-out the background shines through: it counts only where there is nothing else.
     core = np.asarray(cover.filter(ImageFilter.MinFilter(3))).reshape(-1) > 0.9 * 255
     weight = np.asarray(cover, np.float64).reshape(-1) / 255

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from engines.looks.colours import lab
 from engines.looks.cutouts import cropped, cutout_bounds, on_grey
+from engines.looks.frames import scaled
 from engines.looks.heads import softmax, unit
 from engines.protocols import RGB, Alpha, ImageEncoder, Subject
 
@@ -138,9 +139,8 @@ def _surface(picture: RGB, alpha: Alpha) -> tuple[Floats, Floats]:
     """The product in Lab less its own blur, (h, w, 3), and where it is well inside the cut-out, 0 or 1, (h, w)."""
     import cv2
 
-    scale = _SIDE / max(alpha.shape)
-    size = max(1, round(alpha.shape[1] * scale)), max(1, round(alpha.shape[0] * scale))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    size = scaled(alpha.shape, _SIDE)
+    how = cv2.INTER_AREA if max(alpha.shape) > _SIDE else cv2.INTER_CUBIC
     sure = (cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) > 0.8).astype(np.uint8)
     mask = cv2.erode(sure, np.ones((9, 9), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
     small = np.asarray(cv2.resize(picture, size, interpolation=how), np.float64)

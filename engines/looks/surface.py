@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from PIL import Image
 
 from engines.looks.colours import colours, mean_palette, named_pixels, palette
 from engines.looks.cutouts import shows_subject, solid, sureness
+from engines.looks.frames import shrunk
 from engines.looks.patterns import PatternMeasure, patterns
 from engines.looks.regions import box, outline
 from engines.protocols import Evidence, ImageEncoder, Subject, Tag, Witness
@@ -55,11 +55,5 @@ def pattern_tags(encoder: ImageEncoder, subjects: Sequence[Subject]) -> list[Tag
 
 def _reduced(subject: Subject) -> Subject:
     """The same photo with its cut-out, no larger than regions are outlined at."""
-    height, width = subject.alpha.shape
-    scale = _SIDE / max(height, width)
-    if scale >= 1:
-        return subject
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    picture = Image.fromarray(subject.picture).resize(size, Image.Resampling.BOX)
-    alpha = Image.fromarray(subject.alpha).resize(size, Image.Resampling.BOX)
+    picture, alpha = shrunk(subject.picture, _SIDE), shrunk(subject.alpha, _SIDE)
     return replace(subject, picture=np.asarray(picture), alpha=np.asarray(alpha, np.float32))
