@@ -24,6 +24,9 @@ _log = structlog.get_logger("vitrine.stage")
 _EXIT_HUNG = 70  # EX_SOFTWARE of sysexits.h
 
 O = TypeVar("O", bound=Outcome)  # noqa: E741
+I = TypeVar("I")  # noqa: E741
+A = TypeVar("A")
+E = TypeVar("E", bound=Exception)
 StageFunction = Callable[[Sequence["Item"], Runtime], Sequence[Outcome | VitrineError]]
 
 
@@ -63,22 +66,32 @@ def compute(
     function: StageFunction, items: Sequence[Item], runtime: Runtime
 ) -> list[Outcome | BaseException]:
     """The outcomes of ``items``, or errors in their places; a batch that raises is halved."""
-    try:
-        outcomes = list(function(items, runtime))
-        if len(outcomes) != len(items):
-            raise ValueError(f"the stage returned {len(outcomes)} outcomes for {len(items)} items")
+
+    def checked(part: Sequence[Item]) -> Sequence[Outcome | BaseException]:
+        try:
+            outcomes = list(function(part, runtime))
+        except (Transient, NotReady, ConfigurationError) as error:
+            # Of the world, not of an item: halving would only ask the same question again.
+            return [error] * len(part)
+        if len(outcomes) != len(part):
+            raise ValueError(f"the stage returned {len(outcomes)} outcomes for {len(part)} items")
         strange = [type(o).__name__ for o in outcomes if not isinstance(o, Outcome | VitrineError)]
         if strange:
             raise TypeError(f"the stage returned {strange[0]} in the place of an outcome")
-    except (Transient, NotReady, ConfigurationError) as error:
-        # Of the world, not of an item: halving would only ask the same question again.
-        return [error] * len(items)
-    except Exception as error:
+        return outcomes
+
+    return halved(checked, items, Exception)
+
+
+def halved(answer: Callable[[Sequence[I]], Sequence[A]], items: Sequence[I], refusal: type[E]) -> list[A | E]:
+    """The answers to ``items``; a batch that raises ``refusal`` is halved until what is refused stands alone."""
+    try:
+        return list(answer(items))
+    except refusal as error:
         if len(items) == 1:
             return [error]
         half = len(items) // 2
-        return compute(function, items[:half], runtime) + compute(function, items[half:], runtime)
-    return list(outcomes)
+        return halved(answer, items[:half], refusal) + halved(answer, items[half:], refusal)
 
 
 class Lease:

@@ -61,8 +61,7 @@ class Runtime:
     def facts(self, product: Product) -> CatalogFacts:
         """What the batch's engine may know of the merchant's words: the fields it declares that it reads, the
         others empty. Its fingerprints follow these alone."""
-        reads = set(self.engines.spec(self.recipe.engine).reads)
-        return CatalogFacts(**product.model_dump(include=reads))
+        return catalog_facts(product).only(self.engines.spec(self.recipe.engine).reads)
 
     def store(self, contents: Sequence[tuple[bytes, str]]) -> list[Blob]:
         """Store bytes with their media types; the blobs are safe from any sweep until the stage settles."""
@@ -91,6 +90,18 @@ class Runtime:
         """A stored mask as an alpha in [0, 1]."""
         grey = decode(self.load(blob)).pixels[..., 0]
         return grey.astype(np.float32) / np.float32(255.0)
+
+
+def catalog_facts(product: Product) -> CatalogFacts:
+    """What the merchant says, as engines take it."""
+    return CatalogFacts(
+        title=product.title,
+        description=product.description,
+        category=product.category,
+        brand=product.brand,
+        tags=product.tags,
+        locale=product.locale,
+    )
 
 
 class PixelCache:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from engines.looks.cutouts import LEAST_SURENESS, sureness
+from engines.looks.regions import bounds, window
 from engines.protocols import RGB, Alpha, Segmenter
 from pipeline.errors import RejectedInput, VitrineError
 from pipeline.graph import Scope
@@ -72,13 +73,11 @@ def cutout(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
 
 def _cut(picture: RGB, alpha: Alpha, run: Runtime) -> CutOut:
     coverage, sure = judge(alpha, run.params)
-    solid = alpha >= _SOLID
-    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
-    left, top = int(columns[0]), int(rows[0])
-    right, bottom = int(columns[-1]) + 1, int(rows[-1]) + 1
+    box = bounds(alpha >= _SOLID)
+    assert box is not None, "a cut-out that is judged sure has solid pixels"
     soft = (alpha > 0.05) & (alpha < 0.95)
-    height, width = solid.shape
-    crop = (slice(top, bottom), slice(left, right))
+    height, width = alpha.shape
+    crop = window(box)
     mask, cut = run.store(
         [
             (encode(_grey(alpha), media_type="image/png"), "image/png"),
@@ -88,7 +87,7 @@ def _cut(picture: RGB, alpha: Alpha, run: Runtime) -> CutOut:
     return CutOut(
         mask=mask,
         picture=cut,
-        box=(left, top, right, bottom),
+        box=box,
         coverage=round(coverage, 4),
         edge_softness=round(float(soft.sum() / max(1, (alpha > 0.05).sum())), 4),
         sureness=round(sure, 4),

@@ -10,13 +10,13 @@ from engines.words.trust import proven
 from pipeline.errors import RejectedInput, VitrineError
 from pipeline.graph import Scope
 from pipeline.outcomes import Outcome, Value
-from tasks._runtime import Runtime
+from tasks._runtime import Runtime, catalog_facts
 from tasks._stage import Item, stage
 from tasks.cutout import CutOut
 from tasks.photo import Photo
 from tasks.read_text import ReadText
 from tasks.screen import Screened
-from tasks.tag import Tagged, catalog_facts, read_facts, subjects_of
+from tasks.tag import Tagged, read_facts, subjects_of
 
 
 class Rest(Value):

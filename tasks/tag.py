@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engines.protocols import CatalogFacts, Evidence, Printed, Subject, Tag, Tagger, Witness
+from engines.protocols import Evidence, Printed, Subject, Tag, Tagger, Witness
 from engines.words.trust import Flag, Reviewed, reason, review
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput, VitrineError
 from pipeline.events import ImageRef, Product
 from pipeline.graph import Scope
 from pipeline.outcomes import Outcome, Value
-from tasks._runtime import Runtime
+from tasks._runtime import Runtime, catalog_facts
 from tasks._stage import Item, stage
 from tasks.caption import subject
 from tasks.cutout import CutOut
@@ -144,18 +144,6 @@ def photos_of(item: Item) -> list[tuple[Photo, CutOut | None, tuple[Printed, ...
         for target, _ in item.all(Screened)
         if target in photos
     ]
-
-
-def catalog_facts(product: Product) -> CatalogFacts:
-    """What the merchant says, as engines take it."""
-    return CatalogFacts(
-        title=product.title,
-        description=product.description,
-        category=product.category,
-        brand=product.brand,
-        tags=product.tags,
-        locale=product.locale,
-    )
 
 
 def _outcome(reviewed: Reviewed, photos: Sequence[str]) -> Tagged:

@@ -10,11 +10,10 @@ from engines.training.pairs import Corrected, Photograph
 from pipeline.products import Product
 from storage.presentations import Presentations
 from storage.timeline import Timeline
-from tasks._runtime import Runtime
+from tasks._runtime import Runtime, catalog_facts
 from tasks.photo import Photo
 from tasks.read_text import ReadText
 from tasks.screen import Screened
-from tasks.tag import catalog_facts
 
 
 def read_corrections(runtime: Runtime) -> Iterator[Corrected]:

@@ -20,7 +20,6 @@ from engines.protocols import (
     Printed,
     Segmenter,
     Subject,
-    Tag,
     Tagger,
     TextReader,
 )
@@ -28,6 +27,7 @@ from engines.words.trust import Reviewed, review
 from engines.words.vocabulary import ProductType, vocabulary
 from pipeline.errors import RejectedInput
 from storage.pictures import decode, encode
+from tasks._batch import halved
 from tasks._stage import load_stages
 from tasks.caption import whole
 from tasks.cutout import judge
@@ -103,7 +103,7 @@ class Understanding:
             for (number, alpha), lines in zip(alphas.items(), printed, strict=True)
         ]
         kinds = self._garments({n: one for n, (one,) in zip(alphas, subjects, strict=True)}, examples)
-        for number, tags in zip(alphas, tag_each(tagger, subjects), strict=True):
+        for number, tags in zip(alphas, halved(tagger.tag, subjects, RejectedInput), strict=True):
             example = examples[number]
             if isinstance(tags, RejectedInput):
                 answers[number] = Understood(example, _NOTHING, set_aside=str(tags))
@@ -151,17 +151,6 @@ def is_garment(example: Example) -> bool:
     types = vocabulary().values("product_type")
     labels = (types[key] for key in example.truth.get("product_type", ()))
     return any(isinstance(label, ProductType) and label.garment for label in labels)
-
-
-def tag_each(tagger: Tagger, products: Sequence[Sequence[Subject]]) -> list[list[Tag] | RejectedInput]:
-    """Tag a batch, halving it like the stage runner until what is refused stands alone."""
-    try:
-        return [*tagger.tag(products)]
-    except RejectedInput as error:
-        if len(products) == 1:
-            return [error]
-        half = len(products) // 2
-        return tag_each(tagger, products[:half]) + tag_each(tagger, products[half:])
 
 
 def _stored_mask(alpha: Alpha) -> Alpha:

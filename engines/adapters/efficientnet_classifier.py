@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from engines.declaration import Loading, engine
+from engines.looks.frames import scaled, squared
 from engines.looks.recent import Recent
 from engines.protocols import RGB, Classifier, Label
 
@@ -96,10 +97,5 @@ class EfficientNetClassifier:
 
 def _square(picture: RGB) -> RGB:
     """(260, 260, 3), the whole picture on a grey square: a centre crop would cut products off."""
-    height, width = picture.shape[:2]
-    scale = _SIDE / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)
-    square = Image.new("RGB", (_SIDE, _SIDE), (_GREY, _GREY, _GREY))
-    square.paste(small, ((_SIDE - size[0]) // 2, (_SIDE - size[1]) // 2))
-    return np.asarray(square)
+    small = Image.fromarray(picture).resize(scaled(picture.shape, _SIDE), Image.Resampling.BICUBIC)
+    return squared(np.asarray(small), (_GREY, _GREY, _GREY))

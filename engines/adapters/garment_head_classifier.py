@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.declaration import Loading, engine
+from engines.looks.heads import softmax, unit
 from engines.looks.sights import views
 from engines.protocols import RGB, GarmentClassifier, ImageEncoder, Label, Subject
 
@@ -84,15 +85,4 @@ def three_views(subject: Subject) -> list[RGB]:
 
 def normalised(encoded: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(N, views * D) from (N, views, D): every view brought to length 1, so that none speaks louder."""
-    lengths = np.maximum(np.linalg.norm(encoded, axis=2, keepdims=True), np.float32(1e-6))
-    rows: npt.NDArray[np.float32] = (encoded / lengths).reshape(
-        len(encoded), encoded.shape[1] * encoded.shape[2]
-    )
-    return rows
-
-
-def softmax(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(N, kinds) probabilities of (N, kinds) scores."""
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    rows: npt.NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
-    return rows
+    return unit(encoded, axis=2).reshape(len(encoded), encoded.shape[1] * encoded.shape[2])

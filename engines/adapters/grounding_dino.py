@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from engines.checkpoints import load_image_processor, load_model, load_processor
 from engines.declaration import Loading, engine
 from engines.looks.frames import framed
+from engines.looks.regions import iou
 from engines.models import checked_options
 from engines.protocols import RGB, Box, Detection, PhraseDetector
 from engines.words.phrases import plain
@@ -112,7 +113,7 @@ class GroundingDino:
         found: list[Detection] = []
         for query in order:
             box = _corners(boxes[query])
-            if all(_overlap(box, other.box) < 0.7 for other in found):
+            if all(iou(box, other.box) < 0.7 for other in found):
                 name = texts[1 + int(own[query].argmax())]
                 found.append(Detection(name, float(best[query]), box))
             if len(found) == _MOST:
@@ -137,12 +138,3 @@ def _corners(box: npt.NDArray[Any]) -> Box:
     x, y, width, height = (float(value) for value in box)
     left, top, right, bottom = x - width / 2, y - height / 2, x + width / 2, y + height / 2
     return max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)
-
-
-def _overlap(one: Box, other: Box) -> float:
-    """Intersection over union."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(0.0, width) * max(0.0, height)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return shared / (sum(areas) - shared) if shared else 0.0

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from engines.declaration import Loading, engine
+from engines.looks.saliency import SaliencyModel, spread, squeezed
 from engines.protocols import RGB, Alpha, CatalogFacts, Segmenter
 
 _SIDE = 1024
@@ -32,26 +33,16 @@ class IsnetSegmenter:
     version: ClassVar[int] = 1
 
     def __init__(self, loading: Loading) -> None:
-        self._session = loading.device.onnx_session(loading.path("isnet"))
-        self._input = self._session.get_inputs()[0].name
-        self._output = self._session.get_outputs()[0].name
+        self._model = SaliencyModel(loading.device.onnx_session(loading.path("isnet")))
 
     def warm_up(self) -> None:
         self.segment([np.zeros((8, 8, 3), np.uint8)])
 
     def segment(self, pictures: Sequence[RGB], facts: Sequence[CatalogFacts] = ()) -> list[Alpha]:
         # One at a time: a picture fills all cores, and its activations take most of a gigabyte.
-        return [self._segment(picture) for picture in pictures]
-
-    def _segment(self, picture: RGB) -> Alpha:
-        (saliency,) = self._session.run([self._output], {self._input: _prepare(picture)})
-        height, width = picture.shape[:2]
-        full = Image.fromarray(saliency[0, 0]).resize((width, height), Image.Resampling.BICUBIC)
-        return np.clip(np.asarray(full, np.float32), 0.0, 1.0)
+        return [spread(self._model.saliency(_prepare(picture)), picture) for picture in pictures]
 
 
 def _prepare(picture: RGB) -> npt.NDArray[np.float32]:
-    """(1, 3, 1024, 1024) in [-0.5, 0.5), stretched: the picture's shape is not kept, as in its training."""
-    resized = Image.fromarray(picture).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
-    values = (np.asarray(resized, np.float32) - 128.0) / 256.0
-    return np.ascontiguousarray(values.transpose(2, 0, 1)[np.newaxis])
+    """(1024, 1024, 3) in [-0.5, 0.5)."""
+    return (squeezed(picture, _SIDE, Image.Resampling.BILINEAR) - 128.0) / 256.0

@@ -12,6 +12,7 @@ from engines.checkpoints import load_model, load_processor
 from engines.declaration import Loading, engine
 from engines.dialogue.instructed import CAPABILITIES, DATA, READS, VERSION, Instructed
 from engines.dialogue.prompts import CaptionForm, Instruction
+from engines.looks.frames import squared
 from engines.models import checked_options
 from engines.protocols import RGB
 from pipeline.errors import ConfigurationError
@@ -123,12 +124,7 @@ class Llava(Instructed):
         """The picture, made square where the processor would cut its ends off, as LLaVA's authors do it."""
         if not getattr(self._processor.image_processor, "do_center_crop", False):
             return picture
-        height, width = picture.shape[:2]
-        side = max(height, width)
-        square = np.full((side, side, 3), _MEAN, np.uint8)
-        top, left = (side - height) // 2, (side - width) // 2
-        square[top : top + height, left : left + width] = picture
-        return square
+        return squared(picture, _MEAN)
 
     def _text(self, instruction: Instruction) -> str:
         """One turn of the user: not every model's chat format has a place for a system's words."""

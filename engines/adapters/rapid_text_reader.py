@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from engines.declaration import Loading, engine
+from engines.looks.frames import shrunk
 from engines.protocols import RGB, Printed, TextReader
 from engines.words.text import one_line
 
@@ -133,9 +134,5 @@ def reading_order(lines: Iterable[Printed]) -> list[Printed]:
 
 
 def _bgr(picture: RGB) -> RGB:
-    height, width = picture.shape[:2]
-    scale = _LONGEST / max(height, width)
-    if scale < 1.0:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
-    return np.ascontiguousarray(picture[..., ::-1])
+    small = np.asarray(shrunk(picture, _LONGEST, Image.Resampling.LANCZOS))
+    return np.ascontiguousarray(small[..., ::-1])

@@ -14,7 +14,7 @@ from engines.looks.backgrounds import Background, background
 from engines.looks.colours import colours, palette
 from engines.looks.cutouts import sureness
 from engines.looks.evidence import Finding, find
-from engines.looks.hearing import iou
+from engines.looks.regions import iou
 from engines.looks.sights import MODELS, Models, Sight, sights
 from engines.protocols import Bilingual, Captioner, Subject
 from engines.words.catalog import FACT, said

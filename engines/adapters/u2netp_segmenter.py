@@ -10,11 +10,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from engines.declaration import Loading, engine
+from engines.looks.frames import MEAN, STD
+from engines.looks.saliency import SaliencyModel, spread, squeezed
 from engines.protocols import RGB, Alpha, CatalogFacts, Segmenter
 
 _SIDE = 320
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 _SURE = 0.5
 """A map that nowhere gets this high found no subject; stretching it to 1 would invent one."""
@@ -34,9 +34,7 @@ class U2NetpSegmenter:
     version: ClassVar[int] = 1
 
     def __init__(self, loading: Loading) -> None:
-        self._session = loading.device.onnx_session(loading.path("u2netp"))
-        self._input = self._session.get_inputs()[0].name
-        self._output = self._session.get_outputs()[0].name
+        self._model = SaliencyModel(loading.device.onnx_session(loading.path("u2netp")))
 
     def warm_up(self) -> None:
         self.segment([np.zeros((8, 8, 3), np.uint8)])
@@ -47,17 +45,12 @@ class U2NetpSegmenter:
         return [self._segment(picture) for picture in pictures]
 
     def _segment(self, picture: RGB) -> Alpha:
-        (saliency,) = self._session.run([self._output], {self._input: _prepare(picture)})
+        saliency = self._model.saliency(_prepare(picture))
         low, high = float(saliency.min()), float(saliency.max())
-        stretched = (saliency[0, 0] - low) / max(high - low, _SURE)
-        height, width = picture.shape[:2]
-        full = Image.fromarray(stretched).resize((width, height), Image.Resampling.BICUBIC)
-        return np.clip(np.asarray(full, np.float32), 0.0, 1.0)
+        return spread((saliency - low) / max(high - low, _SURE), picture)
 
 
 def _prepare(picture: RGB) -> npt.NDArray[np.float32]:
-    """(1, 3, 320, 320), scaled by the picture's own maximum as in the authors' code."""
-    small = Image.fromarray(picture).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    values = np.asarray(small, np.float32)
-    values = (values / max(float(values.max()), 1.0) - _MEAN) / _STD
-    return np.ascontiguousarray(values.transpose(2, 0, 1)[np.newaxis])
+    """(320, 320, 3), scaled by the picture's own maximum as in the authors' code."""
+    values = squeezed(picture, _SIDE, Image.Resampling.LANCZOS)
+    return (values / max(float(values.max()), 1.0) - MEAN) / STD

@@ -12,11 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engines.checkpoints import load_image_processor, load_model, load_processor
 from engines.declaration import Loading, engine
+from engines.looks.cutouts import solid
 from engines.looks.frames import squared
+from engines.looks.heads import unit
 from engines.looks.likeness import NOTHING, Likenesses, Reading, Told, asked, sentences, told
+from engines.looks.regions import box
 from engines.looks.sights import views
 from engines.models import checked_options
-from engines.protocols import RGB, Box, Evidence, Subject, Tag, Tagger, Witness
+from engines.protocols import RGB, Evidence, Subject, Tag, Tagger, Witness
 from engines.words.vocabulary import FILE, vocabulary
 from pipeline.errors import ConfigurationError
 
@@ -95,7 +98,7 @@ class ZeroShotTagger:
     def _tag(self, one: Told, subjects: Sequence[Subject]) -> Tag:
         instead = f", {one.next} {one.next_confidence:.2f}" if one.next else ""
         seen = f"the photo is most like {one.value} {one.confidence:.2f}{instead}"
-        evidence = Evidence(Witness.PHOTO, seen, photo=one.photo, box=_box(subjects[one.photo]))
+        evidence = Evidence(Witness.PHOTO, seen, photo=one.photo, box=box(solid(subjects[one.photo].alpha)))
         return Tag(one.attribute, one.value, one.confidence, (evidence,))
 
     def _likenesses(self, photos: npt.NDArray[np.float32]) -> Likenesses:
@@ -115,8 +118,8 @@ class ZeroShotTagger:
             forms = [sentences(self._words, attribute, value) for value in values]
             forms += [[sentence] for sentence in NOTHING] if attribute == "product_type" else []
             rows = iter(self._texts([sentence for several in forms for sentence in several]))
-            made[attribute] = _unit(
-                np.stack([np.mean([next(rows) for _ in several], axis=0) for several in forms])
+            made[attribute] = unit(
+                np.stack([np.mean([next(rows) for _ in several], axis=0) for several in forms]), axis=1
             )
         return made
 
@@ -139,7 +142,7 @@ class ZeroShotTagger:
         seen = [[squared(view) for view in views(subject)] for subject in subjects]
         rows = self._pictures([view for several in seen for view in several])
         for several in seen:
-            yield _unit(np.mean([next(rows) for _ in several], axis=0, keepdims=True))[0]
+            yield unit(np.mean([next(rows) for _ in several], axis=0), axis=0)
 
     def _pictures(self, pictures: Sequence[RGB]) -> Iterator[npt.NDArray[np.float32]]:
         for part in _parts(pictures, self._batch):
@@ -150,30 +153,10 @@ class ZeroShotTagger:
     def _features(self, model: Any, inputs: dict[str, Any]) -> npt.NDArray[np.float32]:
         with self._torch.inference_mode():
             said = model(**{name: value.to(self._model.device) for name, value in inputs.items()})
-        return _unit(said.pooler_output.float().cpu().numpy())
+            rows: npt.NDArray[np.float32] = said.pooler_output.float().cpu().numpy()
+        return unit(rows, axis=1)
 
 
 def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-6))
-    units: npt.NDArray[np.float32] = (rows / lengths).astype(np.float32)
-    return units
-
-
-def _box(subject: Subject) -> Box | None:
-    """Around the cut-out, if there is one."""
-    solid = subject.alpha > 0.5
-    height, width = solid.shape
-    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
-    if not rows.size:
-        return None
-    return (
-        float(columns[0] / width),
-        float(rows[0] / height),
-        float((columns[-1] + 1) / width),
-        float((rows[-1] + 1) / height),
-    )

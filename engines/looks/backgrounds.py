@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import ImageFilter
 
 from engines.looks.colours import lab, palette
 from engines.looks.cutouts import shows_subject
+from engines.looks.frames import shrunk
 from engines.protocols import Alpha, Subject
 
 _SIDE = 128
@@ -44,11 +45,8 @@ def background(subject: Subject) -> Background | None:
     """Measured outside the cut-out; None where it shows no product or leaves no room for a background."""
     if not shows_subject(subject.alpha):
         return None
-    height, width = subject.alpha.shape
-    scale = min(1.0, _SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = np.asarray(Image.fromarray(subject.picture).resize(size, Image.Resampling.BOX))
-    outside = _outside(subject.alpha, size)
+    small = np.asarray(shrunk(subject.picture, _SIDE))
+    outside = _outside(subject.alpha)
     if outside.mean() < _LEAST_AREA:
         return None
     colours = lab(small.reshape(-1, 3).astype(np.float64)).reshape(small.shape)
@@ -62,8 +60,8 @@ def background(subject: Subject) -> Background | None:
     )
 
 
-def _outside(alpha: Alpha, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    cover = Image.fromarray((alpha * 255).astype(np.uint8)).resize(size, Image.Resampling.BOX)
+def _outside(alpha: Alpha) -> npt.NDArray[np.bool_]:
+    cover = shrunk((alpha * 255).astype(np.uint8), _SIDE)
     return np.asarray(cover.filter(ImageFilter.MaxFilter(_RIM))) < 0.1 * 255
 
 

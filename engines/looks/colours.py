@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import ImageFilter
 
 from engines.looks.calibration import calibration
-from engines.looks.cutouts import shows_subject
+from engines.looks.cutouts import cropped, cutout_bounds, shows_subject, solid
 from engines.looks.exposure import light, linear, lit
+from engines.looks.frames import shrunk
 from engines.protocols import RGB, Alpha, Subject
 
 _SIDE = 128
@@ -76,9 +77,11 @@ class Colour:
 
 def palette(subject: Subject) -> list[ColourShare]:
     """The product's colours, largest first; shares sum to 1. Empty where the cut-out shows nothing."""
-    if not shows_subject(subject.alpha):
+    bounds = cutout_bounds(subject)
+    if bounds is None:
         return []
-    colours, weights = _count(*_close(subject))
+    # Close up a small product is counted as finely as a large one.
+    colours, weights = _count(*cropped(subject, bounds))
     given_light = light(subject)
     seen = _names(lab(lit(colours, given_light)))
     shares: defaultdict[str, float] = defaultdict(float)
@@ -133,7 +136,7 @@ def evidence(shares: Sequence[ColourShare], sureness: float) -> list[dict[str, f
 
 def named_pixels(subject: Subject, colour: str) -> npt.NDArray[np.bool_]:
     """Where inside the cut-out the product has that colour, (H, W); a shade counts as in the palette."""
-    inside = subject.alpha > 0.5
+    inside = solid(subject.alpha)
     if not shows_subject(subject.alpha):
         return np.zeros_like(inside)
     steps = subject.picture[inside] >> (8 - _BITS)
@@ -175,21 +178,10 @@ _XYZ_FROM_LINEAR = np.array(
 )
 
 
-def _close(subject: Subject) -> tuple[RGB, Alpha]:
-    """The cut-out's box: a small product is counted as finely as a large one."""
-    inside = subject.alpha > 0.5
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return subject.picture[box], subject.alpha[box]
-
-
 def _count(picture: RGB, alpha: Alpha) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The distinct colours inside the cut-out, (n, 3) in [0, 255], and the weight of each, (n,)."""
-    height, width = alpha.shape
-    scale = min(1.0, _SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX), np.float64).reshape(-1, 3)
-    cover = Image.fromarray((alpha * 255).astype(np.uint8)).resize(size, Image.Resampling.BOX)
+    small = np.asarray(shrunk(picture, _SIDE), np.float64).reshape(-1, 3)
+    cover = shrunk((alpha * 255).astype(np.uint8), _SIDE)
     # At the rim of a cut-out the background shines through: it counts only where there is nothing else.
     core = np.asarray(cover.filter(ImageFilter.MinFilter(3))).reshape(-1) > 0.9 * 255
     weight = np.asarray(cover, np.float64).reshape(-1) / 255

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engines.looks.calibration import calibration
-from engines.looks.hearing import Heard, Voices, hear, iou, together
+from engines.looks.hearing import Heard, Voices, hear, together
+from engines.looks.regions import iou
 from engines.looks.sights import SURELY, Sight
 from engines.protocols import Evidence, Witness
 from engines.words.vocabulary import Vocabulary

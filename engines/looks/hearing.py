@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from engines.looks.regions import area, iou
 from engines.looks.sights import Sight, heard_of_garments
 from engines.protocols import Box, Detection
 from engines.words.vocabulary import Vocabulary
@@ -92,14 +93,6 @@ def together(each: Sequence[Heard]) -> Heard:
     )
 
 
-def iou(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes, in [0, 1]."""
-    wide = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
-    high = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
-    shared = wide * high
-    return shared / (_area(one) + _area(other) - shared) if shared else 0.0
-
-
 def _mean(several: Sequence[Voices], weights: Sequence[float]) -> Voices:
     return Voices(
         _weighted([one.classes for one in several], weights),
@@ -131,9 +124,5 @@ def _overlap(boxes: Sequence[Box], cutout: Box | None) -> float:
     hull = min(lefts), min(tops), max(rights), max(bottoms)
     if cutout is None:
         # The product then fills no known place: the larger an object, the likelier it is meant.
-        return math.sqrt(_area(hull))
+        return math.sqrt(area(hull))
     return max(iou(box, cutout) for box in (*boxes, hull))
-
-
-def _area(box: Box) -> float:
-    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from engines.looks.heads import softmax
 from engines.words.vocabulary import Vocabulary
 
 Likenesses = Mapping[str, npt.NDArray[np.float32]]
@@ -78,10 +79,9 @@ class Reading:
     def probabilities(self, likenesses: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """(photos, values), of each photo by itself."""
         scaled = likenesses.astype(np.float64) / self.temperature
-        if not self.exclusive:
-            return np.asarray(1.0 / (1.0 + np.exp(-np.clip(scaled, -60, 60))))
-        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        if self.exclusive:
+            return softmax(scaled)
+        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(scaled, -60, 60))))
 
 
 def told(words: Vocabulary, reading: Reading, likenesses: Likenesses) -> list[Told]:

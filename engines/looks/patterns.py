@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.looks.colours import lab
-from engines.looks.cutouts import shows_subject
-from engines.protocols import RGB, ImageEncoder, Subject
+from engines.looks.cutouts import cropped, cutout_bounds, on_grey
+from engines.looks.frames import scaled
+from engines.looks.heads import softmax, unit
+from engines.protocols import RGB, Alpha, ImageEncoder, Subject
 
 WEIGHTS = "looks/pattern_head.safetensors"
 """Below the folder ``engines``: ``weight`` (features, patterns), ``bias`` (patterns), divided by the temperature."""
@@ -27,7 +29,6 @@ PATTERNS = ("checked", "plain", "printed", "striped", "textured")
 FLOOR = 0.7
 """Under this no pattern is named; docs/model-cards/pattern-head.md says what each floor leaves."""
 
-_GREY = 200
 _LEAST_SQUARE = 32
 """Pixels' side of the largest square inside the cut-out, under which its surface cannot be judged."""
 
@@ -58,11 +59,6 @@ class Repetition:
     angle: float
 
 
-def pattern(encoder: ImageEncoder, subject: Subject) -> PatternMeasure | None:
-    """The pattern of one product, or None; see ``patterns``."""
-    return patterns(encoder, [subject])[0]
-
-
 def patterns(encoder: ImageEncoder, subjects: Sequence[Subject]) -> list[PatternMeasure | None]:
     """The pattern of each; None where too little of its inside can be seen, or where the head is not sure."""
     seen = [views(subject) for subject in subjects]
@@ -73,8 +69,7 @@ def patterns(encoder: ImageEncoder, subjects: Sequence[Subject]) -> list[Pattern
     head = _head()
     rows = features(encoder, [seen[index] for index in asked]).astype(np.float64)
     scores = rows @ head["weight"].astype(np.float64) + head["bias"].astype(np.float64)
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    for index, row in zip(asked, powers / powers.sum(axis=1, keepdims=True), strict=True):
+    for index, row in zip(asked, softmax(scores), strict=True):
         best = int(row.argmax())
         if row[best] >= FLOOR:
             words = _words(PATTERNS[best], subjects[index])
@@ -86,32 +81,31 @@ def views(subject: Subject) -> list[RGB]:
     """The product cut out on grey, and the largest square that lies in it; nothing where that is too small."""
     import cv2
 
-    if not shows_subject(subject.alpha):
+    bounds = cutout_bounds(subject)
+    if bounds is None:
         return []
-    picture, alpha = _close(subject)
+    picture, alpha = cropped(subject, bounds)
     reach = cv2.distanceTransform(np.pad((alpha > 0.8).astype(np.uint8), 1), cv2.DIST_C, 3)[1:-1, 1:-1]
     y, x = (int(one) for one in np.unravel_index(int(reach.argmax()), reach.shape))
     half = int(0.95 * float(reach[y, x]))
     if 2 * half < _LEAST_SQUARE:
         return []
-    cover = alpha[..., np.newaxis]
-    cut_out = (picture * cover + _GREY * (1 - cover)).astype(np.uint8)
-    return [cut_out, np.ascontiguousarray(picture[max(0, y - half) : y + half, max(0, x - half) : x + half])]
+    square = picture[max(0, y - half) : y + half, max(0, x - half) : x + half]
+    return [on_grey(picture, alpha), np.ascontiguousarray(square)]
 
 
 def features(encoder: ImageEncoder, seen: Sequence[Sequence[RGB]]) -> npt.NDArray[np.float32]:
     """(N, D): each product's two views encoded, to length 1 each, so that neither speaks louder."""
     encoded = encoder.encode([view for pair in seen for view in pair])
-    encoded = encoded / np.maximum(np.linalg.norm(encoded, axis=1, keepdims=True), np.float32(1e-6))
-    rows: npt.NDArray[np.float32] = encoded.reshape(len(seen), -1)
-    return rows
+    return unit(encoded, axis=1).reshape(len(seen), -1)
 
 
 def repetition(subject: Subject) -> Repetition | None:
     """What repeats inside the cut-out, by the median over windows; None where no window fits into it."""
-    if not shows_subject(subject.alpha):
+    bounds = cutout_bounds(subject)
+    if bounds is None:
         return None
-    surface, mask = _surface(subject)
+    surface, mask = _surface(*cropped(subject, bounds))
     height, width = mask.shape
     waves = [
         _wave(surface[top : top + _WINDOW, left : left + _WINDOW])
@@ -141,14 +135,12 @@ def _wave(window: Floats) -> tuple[int, int]:
     return int(row) - side // 2, int(column) - side // 2
 
 
-def _surface(subject: Subject) -> tuple[Floats, Floats]:
+def _surface(picture: RGB, alpha: Alpha) -> tuple[Floats, Floats]:
     """The product in Lab less its own blur, (h, w, 3), and where it is well inside the cut-out, 0 or 1, (h, w)."""
     import cv2
 
-    picture, alpha = _close(subject)
-    scale = _SIDE / max(alpha.shape)
-    size = max(1, round(alpha.shape[1] * scale)), max(1, round(alpha.shape[0] * scale))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    size = scaled(alpha.shape, _SIDE)
+    how = cv2.INTER_AREA if max(alpha.shape) > _SIDE else cv2.INTER_CUBIC
     sure = (cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) > 0.8).astype(np.uint8)
     mask = cv2.erode(sure, np.ones((9, 9), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
     small = np.asarray(cv2.resize(picture, size, interpolation=how), np.float64)
@@ -162,14 +154,6 @@ def _surface(subject: Subject) -> tuple[Floats, Floats]:
     # Blurred inside the mask alone, so that the background does not shine in.
     share = np.maximum(blurred(inside), 1e-3)[..., np.newaxis]
     return surface - blurred(surface * inside[..., np.newaxis]) / share, inside
-
-
-def _close(subject: Subject) -> tuple[RGB, npt.NDArray[np.float32]]:
-    """The picture and the alpha in the cut-out's box."""
-    inside = subject.alpha > 0.5
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return subject.picture[box], subject.alpha[box]
 
 
 def _words(value: str, subject: Subject) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
+from engines.looks.frames import shrunk
 from engines.protocols import RGB, Box
 
 _SIDE = 256
@@ -31,11 +31,8 @@ _LEAST_FILL = 0.35
 
 def foreground(picture: RGB) -> npt.NDArray[np.bool_] | None:
     """(h, w) of at most 256: the pixels unlike the background; None where the background is not plain."""
-    height, width = picture.shape[:2]
-    scale = min(1.0, _SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX), np.float32)
-    thick = max(1, min(size) // 50)
+    small = np.asarray(shrunk(picture, _SIDE), np.float32)
+    thick = max(1, min(small.shape[:2]) // 50)
     rim = np.concatenate(
         [side.reshape(-1, 3) for side in (small[:thick], small[-thick:], small[:, :thick], small[:, -thick:])]
     )

@@ -1,15 +1,17 @@
-"""Where in a photo something was seen: outlines, boxes, and the part of a product that has a colour."""
+"""Where in a photo something is: boxes and outlines of masks, and how much two boxes have in common."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from engines.looks.colours import named_pixels
-from engines.protocols import Box, Subject
+from engines.protocols import Box
 
 Mask = npt.NDArray[np.bool_]
 """(H, W) over a photo's pixels."""
+
+Bounds = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels; right and bottom are the first that lie outside."""
 
 MOST_POINTS = 32
 _TOLERANCE = 0.004
@@ -42,23 +44,49 @@ def outline(mask: Mask) -> tuple[tuple[float, float], ...]:
     return tuple((float(x), float(y)) for x, y in shares)
 
 
-def box(mask: Mask) -> Box | None:
-    """Left, top, right, bottom around all that is true, as shares of the width and height. None where nothing is."""
+def bounds(mask: Mask) -> Bounds | None:
+    """Around all that is true. None where nothing is."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None
-    height, width = mask.shape
-    return (
-        float(columns[0] / width),
-        float(rows[0] / height),
-        float((columns[-1] + 1) / width),
-        float((rows[-1] + 1) / height),
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def widened(within: Bounds, margin: float, shape: tuple[int, int]) -> Bounds:
+    """With ``margin``, a share of its width and height, on every side, as far as the photo (H, W) reaches."""
+    left, top, right, bottom = within
+    height, width = shape
+    across, down = round(margin * (right - left)), round(margin * (bottom - top))
+    return max(0, left - across), max(0, top - down), min(width, right + across), min(height, bottom + down)
+
+
+def window(within: Bounds) -> tuple[slice, slice]:
+    """The same as an index into (H, W) or (H, W, 3)."""
+    left, top, right, bottom = within
+    return slice(top, bottom), slice(left, right)
+
+
+def as_shares(within: Bounds, shape: tuple[int, int]) -> Box:
+    """The same as shares of a photo of (H, W)."""
+    height, width = shape
+    left, top, right, bottom = within
+    return left / width, top / height, right / width, bottom / height
+
+
+def box(mask: Mask) -> Box | None:
+    """Around all that is true, as shares of the width and height. None where nothing is."""
+    found = bounds(mask)
+    return None if found is None else as_shares(found, mask.shape)
+
+
+def area(one: Box) -> float:
+    """The share of the photo that a box takes; 0 for one that is inside out."""
+    return max(0.0, one[2] - one[0]) * max(0.0, one[3] - one[1])
+
+
+def iou(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes, in [0, 1]."""
+    shared = area(
+        (max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3]))
     )
-
-
-def colour_region(subject: Subject, colour: str) -> Mask:
-    """Where inside the cut-out the product has that colour of the vocabulary: (H, W) over the photo's pixels.
-
-    Shades count as the palette counts them. All false where the cut-out shows no subject.
-    """
-    return named_pixels(subject, colour)
+    return shared / (area(one) + area(other) - shared) if shared else 0.0

@@ -7,11 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-import numpy as np
-
 from engines.declaration import Loading
-from engines.looks.cutouts import shows_subject
-from engines.protocols import RGB, Box, Classifier, Detection, GarmentClassifier, ObjectDetector, Subject
+from engines.looks.cutouts import cropped, cutout_bounds, on_grey
+from engines.looks.regions import Bounds, as_shares, widened
+from engines.protocols import (
+    RGB,
+    Box,
+    Classifier,
+    Detection,
+    GarmentClassifier,
+    ObjectDetector,
+    Subject,
+)
 from engines.words.vocabulary import Vocabulary, Weighed
 
 MODELS = ("efficientnet_lite2", "oid_ssd", "garment_head")
@@ -20,9 +27,6 @@ MODELS = ("efficientnet_lite2", "oid_ssd", "garment_head")
 _MARGIN = 0.1
 """Around the cut-out's box, as a share of its sides: a classifier wants a little surrounding."""
 
-_PLAIN = 200
-"""The grey behind a cut-out, on every channel."""
-
 _LEAST_WORN = 0.15
 """Under this something worn is too faint a suspicion to ask the garment head, which always names a kind."""
 
@@ -30,9 +34,6 @@ SURELY = 0.4
 """From this mass on, a type of clothes that the garment head does not know is believed to be just that."""
 
 _WORN = ("clothing", "footwear")
-
-_Bounds = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +75,11 @@ def views(subject: Subject) -> list[RGB]:
     return _views(subject, cutout_bounds(subject))
 
 
-def _views(subject: Subject, bounds: _Bounds | None) -> list[RGB]:
+def _views(subject: Subject, bounds: Bounds | None) -> list[RGB]:
     if bounds is None:
         return [subject.picture]
-    left, top, right, bottom = _close_up(bounds, subject)
-    box = np.s_[top:bottom, left:right]
-    close, alpha = subject.picture[box], subject.alpha[box][..., np.newaxis]
-    return [close, (close * alpha + _PLAIN * (1 - alpha)).astype(np.uint8)]
-
-
-def cutout_bounds(subject: Subject) -> _Bounds | None:
-    """Left, top, right, bottom of the cut-out in pixels; None where it shows no subject."""
-    if not shows_subject(subject.alpha):
-        return None
-    inside = subject.alpha > 0.5
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    close, alpha = cropped(subject, widened(bounds, _MARGIN, subject.alpha.shape))
+    return [close, on_grey(close, alpha)]
 
 
 def sights(words: Vocabulary, models: Models, subjects: Sequence[Subject]) -> list[Sight]:
@@ -109,7 +99,7 @@ def sights(words: Vocabulary, models: Models, subjects: Sequence[Subject]) -> li
         Sight(
             by_class=one,
             objects=tuple(_placed(subject, bounds, item) for item in objects),
-            cutout=_as_shares(bounds, subject),
+            cutout=as_shares(bounds, subject.alpha.shape) if bounds else None,
             garments={label.name: label.confidence for label in next(kinds)} if mass else None,
             worn=mass,
         )
@@ -148,26 +138,12 @@ def mean(several: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: sum(one.get(name, 0.0) for one in several) / len(several) for name in names}
 
 
-def _close_up(bounds: _Bounds, subject: Subject) -> _Bounds:
-    left, top, right, bottom = bounds
-    height, width = subject.alpha.shape
-    across, down = round(_MARGIN * (right - left)), round(_MARGIN * (bottom - top))
-    return max(0, left - across), max(0, top - down), min(width, right + across), min(height, bottom + down)
-
-
-def _as_shares(bounds: _Bounds | None, subject: Subject) -> Box | None:
-    if bounds is None:
-        return None
-    height, width = subject.alpha.shape
-    left, top, right, bottom = bounds
-    return left / width, top / height, right / width, bottom / height
-
-
-def _placed(subject: Subject, bounds: _Bounds | None, item: Detection) -> Detection:
+def _placed(subject: Subject, bounds: Bounds | None, item: Detection) -> Detection:
     """An object of the close-up, its box as shares of the whole photo."""
-    close = _as_shares(_close_up(bounds, subject), subject) if bounds else None
-    if close is None:
+    if bounds is None:
         return item
+    shape = subject.alpha.shape
+    close = as_shares(widened(bounds, _MARGIN, shape), shape)
     left, top, wide, high = close[0], close[1], close[2] - close[0], close[3] - close[1]
     box = item.box
     placed = left + box[0] * wide, top + box[1] * high, left + box[2] * wide, top + box[3] * high

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from PIL import Image
 
-from engines.looks.colours import colours, mean_palette, palette
-from engines.looks.cutouts import shows_subject, sureness
+from engines.looks.colours import colours, mean_palette, named_pixels, palette
+from engines.looks.cutouts import shows_subject, solid, sureness
+from engines.looks.frames import shrunk
 from engines.looks.patterns import PatternMeasure, patterns
-from engines.looks.regions import box, colour_region, outline
+from engines.looks.regions import box, outline
 from engines.protocols import Evidence, ImageEncoder, Subject, Tag, Witness
-
-_SOLID = 0.5
-"""The alpha from which on a pixel is the product's."""
 
 _SIDE = 320
 """Longest side in pixels at which regions are outlined: a polygon of 32 corners shows no more."""
@@ -32,7 +29,7 @@ def colour_tags(subjects: Sequence[Subject]) -> list[Tag]:
         shares = [sum(one.share for one in several if one.name == colour.name) for several in palettes]
         photo = max(range(len(shares)), key=lambda index: shares[index])
         said = f"{shares[photo]:.0%} of the cut-out's pixels"
-        where = colour_region(reduced[photo], colour.name)
+        where = named_pixels(reduced[photo], colour.name)
         evidence = Evidence(Witness.PHOTO, said, photo=photo, box=box(where), outline=outline(where))
         tags.append(Tag("colour", colour.name, colour.confidence, (evidence,)))
     return tags
@@ -51,18 +48,12 @@ def pattern_tags(encoder: ImageEncoder, subjects: Sequence[Subject]) -> list[Tag
     value, several = max(heard.items(), key=lambda item: sum(one.confidence for _, one in item[1]))
     photo, strongest = max(several, key=lambda item: item[1].confidence)
     confidence = sum(measure.confidence for _, measure in several) / total
-    where = _reduced(subjects[photo]).alpha > _SOLID
+    where = solid(_reduced(subjects[photo]).alpha)
     evidence = Evidence(Witness.PHOTO, strongest.words, photo=photo, box=box(where), outline=outline(where))
     return [Tag("pattern", value, confidence, (evidence,))]
 
 
 def _reduced(subject: Subject) -> Subject:
     """The same photo with its cut-out, no larger than regions are outlined at."""
-    height, width = subject.alpha.shape
-    scale = _SIDE / max(height, width)
-    if scale >= 1:
-        return subject
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    picture = Image.fromarray(subject.picture).resize(size, Image.Resampling.BOX)
-    alpha = Image.fromarray(subject.alpha).resize(size, Image.Resampling.BOX)
+    picture, alpha = shrunk(subject.picture, _SIDE), shrunk(subject.alpha, _SIDE)
     return replace(subject, picture=np.asarray(picture), alpha=np.asarray(alpha, np.float32))

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from engines.adapters.garment_head_classifier import KINDS, normalised, softmax, three_views, weights_path
+from engines.adapters.garment_head_classifier import KINDS, normalised, three_views, weights_path
 from engines.devices import Device
 from engines.evaluation.labels import fold, held_out
 from engines.kit import Kit
+from engines.looks.heads import softmax
 from engines.protocols import ImageEncoder, Segmenter, Subject
 from engines.registry import Engines
 from engines.training.model_card import Measured, card, table

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engines.adapters.garment_head_classifier import softmax
 from engines.devices import Device
 from engines.evaluation.labels import fold, held_out, read_labels
 from engines.evaluation.metrics import calibration_error, wilson
 from engines.kit import Kit
+from engines.looks.heads import softmax
 from engines.looks.patterns import FLOOR, PATTERNS, WEIGHTS, features, views, weights_path
 from engines.registry import Engines
 from engines.training.colour_confidence import LABELS, subject

@@ -22,12 +22,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from engines.adapters.garment_head_classifier import KINDS, normalised, softmax, three_views
+from engines.adapters.garment_head_classifier import KINDS, normalised, three_views
 from engines.devices import Device
 from engines.evaluation.metrics import calibration_error, wilson
 from engines.kit import Kit
 from engines.looks.calibration import FILE, Logistic
 from engines.looks.evidence import Candidate, candidates
+from engines.looks.heads import softmax
 from engines.looks.hearing import hear
 from engines.looks.sights import MODELS, Models, Sight, sights
 from engines.protocols import Detection, Subject

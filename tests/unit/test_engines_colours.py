@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from engines.looks.colours import ColourShare, colours, lab, mean_palette, palette
+from engines.looks.colours import ColourShare, colours, lab, mean_palette, named_pixels, palette
 from engines.protocols import RGB, Alpha, Subject
 from engines.words.vocabulary import vocabulary
 
@@ -181,3 +181,28 @@ def test_a_colour_on_the_border_of_two_names_is_less_steady() -> None:
     border = palette(Subject(painted((98, 98, 98)), whole(painted((98, 98, 98)))))
     assert clear[0].steady == 1
     assert border[0].steady < 1
+
+
+def test_a_colour_is_found_where_it_is_and_not_outside_the_cut_out() -> None:
+    picture = np.full((80, 80, 3), (0, 0, 255), np.uint8)
+    picture[:, :40] = (200, 20, 30)
+    alpha = np.zeros((80, 80), np.float32)
+    alpha[10:70, 10:70] = 1
+    subject = Subject(picture, alpha)
+    red = named_pixels(subject, "red")
+    assert red[10:70, 10:40].all()
+    assert red.sum() == 60 * 30
+    assert named_pixels(subject, "blue").sum() == 60 * 30
+    assert not named_pixels(subject, "green").any()
+
+
+def test_a_shade_belongs_to_the_colour_it_is_a_shade_of() -> None:
+    picture = np.full((80, 80, 3), 245, np.uint8)
+    picture[:10] = 150
+    white = named_pixels(Subject(picture, np.ones((80, 80), np.float32)), "white")
+    assert white.all()
+
+
+def test_without_a_subject_no_pixel_has_a_colour() -> None:
+    picture = np.full((80, 80, 3), (0, 0, 255), np.uint8)
+    assert not named_pixels(Subject(picture, np.zeros((80, 80), np.float32)), "blue").any()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from engines.devices import Device
 from engines.kit import Kit
-from engines.looks.patterns import PATTERNS, pattern, patterns, repetition, weights_path
+from engines.looks.patterns import PATTERNS, patterns, repetition, weights_path
 from engines.protocols import Alpha, ImageEncoder, Subject
 from engines.registry import Engines
 from engines.words.vocabulary import vocabulary
@@ -97,7 +97,7 @@ def test_stripes_dyed_on_a_photographed_shirt(
     encoder: ImageEncoder, clothes: dict[str, Subject], angle: float, period: float
 ) -> None:
     shirt = clothes["shirts/3_front"]
-    found = pattern(encoder, dyed(shirt, bands(shirt.alpha.shape, period, angle)))
+    [found] = patterns(encoder, [dyed(shirt, bands(shirt.alpha.shape, period, angle))])
     assert found is not None
     assert found.value == "striped"
     assert found.words.startswith("bands every")
@@ -109,7 +109,7 @@ def test_checks_dyed_on_a_photographed_shirt(
 ) -> None:
     shirt = clothes["shirts/3_front"]
     level, upright = bands(shirt.alpha.shape, period, 0), bands(shirt.alpha.shape, period, 90)
-    found = pattern(encoder, dyed(shirt, (level + upright) / 2))
+    [found] = patterns(encoder, [dyed(shirt, (level + upright) / 2)])
     assert found is not None
     assert found.value == "checked"
     assert found.words.startswith("crossing bands every")
@@ -133,7 +133,7 @@ def test_a_batch_says_what_each_says_alone(encoder: ImageEncoder, clothes: dict[
     subjects = list(clothes.values()) * 2
     together = patterns(encoder, subjects)
     for subject, one in zip(subjects, together, strict=True):
-        alone = pattern(encoder, subject)
+        [alone] = patterns(encoder, [subject])
         assert one is not None
         assert alone is not None
         assert (alone.value, alone.words) == (one.value, one.words)

@@ -1,4 +1,4 @@
-"""Outlines, boxes and coloured regions of masks whose truth is painted."""
+"""Outlines and boxes of masks whose truth is painted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw
 
-from engines.looks.regions import MOST_POINTS, box, colour_region, outline
-from engines.protocols import Subject
+from engines.looks.regions import MOST_POINTS, box, outline, widened, window
 
 
 def filled(points: tuple[tuple[float, float], ...], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
@@ -70,26 +69,14 @@ def test_nothing_has_no_outline_and_no_box() -> None:
     assert box(mask) is None
 
 
-def test_a_colour_is_found_where_it_is_and_not_outside_the_cut_out() -> None:
-    picture = np.full((80, 80, 3), (0, 0, 255), np.uint8)
-    picture[:, :40] = (200, 20, 30)
-    alpha = np.zeros((80, 80), np.float32)
-    alpha[10:70, 10:70] = 1
-    subject = Subject(picture, alpha)
-    red = colour_region(subject, "red")
-    assert red[10:70, 10:40].all()
-    assert red.sum() == 60 * 30
-    assert colour_region(subject, "blue").sum() == 60 * 30
-    assert not colour_region(subject, "green").any()
+def test_a_box_is_widened_by_a_share_of_its_sides_and_not_past_the_photo() -> None:
+    assert widened((20, 30, 40, 70), 0.1, (100, 200)) == (18, 26, 42, 74)
+    assert widened((1, 2, 199, 98), 0.1, (100, 200)) == (0, 0, 200, 100)
+    assert widened((20, 30, 40, 70), 0.0, (100, 200)) == (20, 30, 40, 70)
 
 
-def test_a_shade_belongs_to_the_colour_it_is_a_shade_of() -> None:
-    picture = np.full((80, 80, 3), 245, np.uint8)
-    picture[:10] = 150
-    white = colour_region(Subject(picture, np.ones((80, 80), np.float32)), "white")
-    assert white.all()
-
-
-def test_without_a_subject_no_pixel_has_a_colour() -> None:
-    picture = np.full((80, 80, 3), (0, 0, 255), np.uint8)
-    assert not colour_region(Subject(picture, np.zeros((80, 80), np.float32)), "blue").any()
+def test_a_window_shows_what_its_bounds_hold() -> None:
+    photo = np.arange(100 * 200).reshape(100, 200)
+    seen = photo[window((20, 30, 40, 70))]
+    assert seen.shape == (40, 20)
+    assert seen[0, 0] == photo[30, 20]

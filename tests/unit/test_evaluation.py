@@ -32,9 +32,9 @@ from engines.kit import Kit
 from engines.protocols import Subject, Tag
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
+from tasks._batch import halved
 from workers.cli import run
 from workers.commands.evaluation_report import Report, print_report
-from workers.understanding import tag_each
 
 LABELS = Path(__file__).parents[2] / "engines" / "evaluation" / "vendure.csv"
 
@@ -393,7 +393,7 @@ def test_a_refused_answer_costs_its_neighbours_nothing() -> None:
 
     alpha = np.ones((2, 2), np.float32)
     products = [[Subject(np.full((2, 2, 3), level, np.uint8), alpha)] for level in (9, 0, 9, 9, 0)]
-    answers = tag_each(Refusing(), products)
+    answers = halved(Refusing().tag, products, RejectedInput)
     assert [isinstance(one, RejectedInput) for one in answers] == [False, True, False, False, True]
 
 

@@ -15,8 +15,9 @@ from engines.kit import Kit
 from engines.looks.backgrounds import Background, background
 from engines.looks.calibration import Logistic, calibration
 from engines.looks.evidence import candidates, find
-from engines.looks.hearing import hear, iou, together
+from engines.looks.hearing import hear, together
 from engines.looks.recent import Recent
+from engines.looks.regions import iou
 from engines.looks.sights import Sight
 from engines.protocols import RGB, Box, Detection, Subject
 from engines.registry import Engines

@@ -11,7 +11,6 @@ from engines.devices import Device
 from engines.protocols import (
     Answerer,
     Brief,
-    CatalogFacts,
     Evidence,
     Printed,
     Question,
@@ -26,6 +25,7 @@ from pipeline.products import Product
 from pipeline.routing import choose
 from storage.presentations import Presentations
 from storage.timeline import Timeline
+from tasks._runtime import catalog_facts
 from tasks.caption import whole
 from tasks.cutout import CutOut
 from tasks.photo import Photo
@@ -65,12 +65,13 @@ def ask(context: click.Context, product: str, question: str, source: str | None,
         raise RejectedInput("not-shown", f"the shop shows nothing of {product}: see `vitrine show`")
     engines = build_engines(here, Device.choose())
     rules = build_federation(here, engines).rules(_ROLE, Recipe("ask", 1))
-    chain = choose(rules, Product.model_validate(known["facts"])).chain
+    listed = Product.model_validate(known["facts"])
+    chain = choose(rules, listed).chain
     for place, recipe in enumerate(chain):
         spec = engines.spec(recipe.engine)
         answerer: Answerer = engines.get(spec.name)
         try:
-            (answer,) = answerer.answer([Question(question, _brief(known, shown, spec.reads))])
+            (answer,) = answerer.answer([Question(question, _brief(listed, known, shown, spec.reads))])
             break
         except EngineDown:
             if place == len(chain) - 1:
@@ -104,20 +105,11 @@ def _declined(template: bool) -> str:
     )
 
 
-def _brief(known: Mapping[str, Any], shown: Mapping[str, Any], reads: Sequence[str]) -> Brief:
+def _brief(facts: Product, known: Mapping[str, Any], shown: Mapping[str, Any], reads: Sequence[str]) -> Brief:
     """As the shop shows it, a merchant's corrections included; the photos are read when an engine asks."""
-    said = known["facts"] or {}
-    facts = CatalogFacts(
-        title=said.get("title") or "",
-        description=said.get("description") or "",
-        category=said.get("category") or "",
-        brand=said.get("brand") or "",
-        tags=tuple(said.get("tags") or ()),
-        locale=said.get("locale") or "",
-    )
     lines = [line for image in shown["images"] for line in image.get("texts", ())]
     return Brief(
-        facts.only(reads),
+        catalog_facts(facts).only(reads),
         _tags(shown),
         tuple(Printed(line["text"], line["confidence"], tuple(line["box"])) for line in lines),
         lambda: _subjects(known),
