@@ -40,7 +40,7 @@ _WRITTEN = text("""
 INSERT INTO index_points AS i (space_id, product_id, version, removed_at)
 SELECT s.id, u.product, u.version, CASE WHEN u.removed THEN now() END
 FROM json_to_recordset(CAST(:rows AS json)) AS u (space bigint, product bigint, version bigint, removed boolean)
-JOIN spaces s ON s.id = u.space
+JOIN spaces s ON s.id = u.space JOIN products p ON p.id = u.product
 ON CONFLICT (space_id, product_id) DO UPDATE SET version = EXCLUDED.version, removed_at = EXCLUDED.removed_at
 WHERE EXCLUDED.version >= i.version
 """)
@@ -100,14 +100,18 @@ class Indexable:
 
 
 def read(database: Engine, ids: Sequence[int], engines: Sequence[str]) -> list[Indexable]:
-    """How these products stand now, with the vectors that ``engines`` made of what is served of them."""
+    """How these products stand now, with the vectors that ``engines`` made of what is served of them.
+
+    One that was never heard of stands as one that must not be in the index.
+    """
     with database.begin() as connection:
         connection.execute(_LOCK, {"ids": sorted(ids)})
         now: int = connection.execute(_NOW).scalar_one()
         rows = connection.execute(_READ, {"ids": list(ids), "stages": list(EMBEDDINGS)}).all()
         chosen = {row.id: _chosen(row.fields or {}, engines) for row in rows if row.live}
         outcomes = _outcomes(connection, chosen)
-    return [
+    unknown = sorted(set(ids) - {row.id for row in rows})
+    return [Indexable(number, now, "", None, {}, {}) for number in unknown] + [
         Indexable(
             id=row.id,
             version=row.version if row.live and row.version is not None else now,

@@ -24,6 +24,7 @@ _LIVE = text("""
 SELECT i.product_id FROM index_points i JOIN products p ON p.id = i.product_id
 WHERE i.space_id = :space AND i.product_id = ANY(:ids) AND i.removed_at IS NULL AND p.live
 """)
+_NEWEST = text("SELECT last_value FROM presentation_versions")
 _ASSETS = text("""
 SELECT a.digest, a.media_type, EXISTS (SELECT FROM asset_uses u WHERE u.digest = a.digest) AS used
 FROM assets a WHERE a.digest >= :low AND a.digest < :high
@@ -53,7 +54,8 @@ class IndexReport:
     """One space's collection against Postgres.
 
     ``missing`` points should be there and are not, ``stale`` ones are older than what was written, ``orphaned``
-    ones belong to no live product, ``unwritten`` products wait to be written.
+    ones belong to no live product, ``unwritten`` products wait to be written. ``ahead`` are points of versions that
+    this database has not given out yet: it was restored from a backup, and would never overwrite them.
     """
 
     collection: str
@@ -62,11 +64,13 @@ class IndexReport:
     missing: Difference = field(default_factory=Difference)
     stale: Difference = field(default_factory=Difference)
     orphaned: Difference = field(default_factory=Difference)
+    ahead: Difference = field(default_factory=Difference)
     unwritten: Difference = field(default_factory=Difference)
 
     @property
     def agrees(self) -> bool:
-        return not (self.missing.count or self.stale.count or self.orphaned.count or self.unwritten.count)
+        kinds = (self.missing, self.stale, self.orphaned, self.ahead, self.unwritten)
+        return not any(kind.count for kind in kinds)
 
 
 @dataclass(slots=True)
@@ -89,20 +93,23 @@ class AssetReport:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Products, by row id, whose points differ, a page at a time."""
+    """A page of products, by row id, whose points are to be written again; ``ahead`` (id to version) must be deleted
+    before."""
 
     space: Space
     products: list[int]
+    ahead: dict[int, int]
 
 
 def compare_index(
     database: Engine, index: VectorIndex, space: Space, report: IndexReport
 ) -> Iterator[Repair]:
-    """Fill ``report``; yields what is to be written again. An absent collection misses everything."""
+    """Fill ``report``; yields what is to be mended. An absent collection misses everything."""
     points = IndexedPoints(database)
     there = index.versions(space.collection, _PAGE) if index.exists(space.collection) else iter(())
     expected = _expected(points, space)
     differing: list[int] = []
+    ahead: dict[int, int] = {}
     left, right = next(expected, None), next(there, None)
     while left is not None or right is not None:
         if right is None or (left is not None and left[0] < right[0]):
@@ -110,30 +117,42 @@ def compare_index(
             report.missing.add(left[0])
             differing.append(left[0])
             left = next(expected, None)
-        elif left is None or right[0] < left[0]:
-            report.points += 1
-            # It may have been written after this page of Postgres was read.
-            if not _is_live(database, space, right[0]):
-                report.orphaned.add(right[0])
-                differing.append(right[0])
-            right = next(there, None)
         else:
+            number, version = right
             report.points += 1
-            if right[1] < left[1]:
-                report.stale.add(left[0])
-                differing.append(left[0])
-            left, right = next(expected, None), next(there, None)
+            kind = _judged(database, space, number, version, left[1] if left and left[0] == number else None)
+            if kind:
+                getattr(report, kind).add(number)
+                differing.append(number)
+                if kind == "ahead":
+                    ahead[number] = version
+            if left is not None and left[0] == number:
+                left = next(expected, None)
+            right = next(there, None)
         if len(differing) >= _PAGE:
-            yield Repair(space, differing)
-            differing = []
+            yield Repair(space, differing, ahead)
+            differing, ahead = [], {}
     if differing:
-        yield Repair(space, differing)
+        yield Repair(space, differing, ahead)
     after = 0
     while behind := points.behind(after, _PAGE):
         for product in behind:
             report.unwritten.add(product)
-        yield Repair(space, behind)
+        yield Repair(space, behind, {})
         after = behind[-1]
+
+
+def _judged(database: Engine, space: Space, number: int, version: int, expected: int | None) -> str:
+    """What is wrong with a point, empty where nothing is. Looks again where this page of Postgres may be old."""
+    if expected == version:
+        return ""
+    if expected is not None and version < expected:
+        return "stale"
+    with database.connect() as connection:
+        if version > connection.execute(_NEWEST).scalar_one():
+            return "ahead"
+        live = connection.execute(_LIVE, {"space": space.id, "ids": [number]}).first() is not None
+    return "" if live else "orphaned"
 
 
 def _expected(points: IndexedPoints, space: Space) -> Iterator[tuple[int, int]]:
@@ -141,11 +160,6 @@ def _expected(points: IndexedPoints, space: Space) -> Iterator[tuple[int, int]]:
     while page := points.expected(space, after, _PAGE):
         yield from page
         after = page[-1][0]
-
-
-def _is_live(database: Engine, space: Space, product: int) -> bool:
-    with database.connect() as connection:
-        return connection.execute(_LIVE, {"space": space.id, "ids": [product]}).first() is not None
 
 
 def compare_assets(

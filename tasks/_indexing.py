@@ -50,7 +50,7 @@ def synchronise(database: Engine, index: VectorIndex, products: Sequence[int]) -
 
 
 def _belongs(one: Indexable, space: Space) -> bool:
-    return one.product is not None and bool(one.embedded[space.engine])
+    return one.product is not None and bool(one.embedded.get(space.engine))
 
 
 def _ensure(index: VectorIndex, space: Space, dimension: int) -> None:

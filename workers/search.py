@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import structlog
-from engines.words.queries import Wish, understand
 from sqlalchemy import Engine
 
 from engines.protocols import RGB, Alpha, Embedder, Segmenter, Subject
 from engines.registry import Engines
 from engines.words import sparse
+from engines.words.queries import Wish, understand
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import ConfigurationError, RejectedInput
 from storage.hybrid import Found, HybridQuery, Narrow, Row, search

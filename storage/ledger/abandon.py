@@ -32,7 +32,7 @@ RETURNING given_up.job_id
 def abandon(
     connection: Connection, graph: StageGraph, stages: Sequence[str], limit: int
 ) -> tuple[int, set[str]]:
-    """Let go of the open runs of ``stages`` for up to ``limit`` products; returns how many, and queues that got work."""
+    """Let go of the open runs of ``stages`` of up to ``limit`` products; returns how many, and queues with work."""
     values = {"stages": list(stages), "limit": limit}
     products = list(connection.exec_driver_sql(_WAITING, values).scalars())
     if not products:

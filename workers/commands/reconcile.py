@@ -25,6 +25,7 @@ _MEANING = {
     "missing": "points that are not there",
     "stale": "points older than what was written",
     "orphaned": "points of no live product",
+    "ahead": "points newer than this database, which was restored from a backup",
     "unwritten": "products that wait to be written",
     "lost": "blobs in use that are not there",
     "stray": "blobs that nobody knows",
@@ -71,7 +72,10 @@ def reconcile(repair: bool, as_json: bool) -> int:
 def _index(ledger: Ledger, index: VectorIndex, space: Any, repair: bool) -> IndexReport:
     report = IndexReport(space.collection, space.engine)
     for found in compare_index(ledger.engine, index, space, report):
-        for start in range(0, len(found.products) if repair else 0, _AT_ONCE):
+        if not repair:
+            continue
+        index.delete(space.collection, found.ahead)
+        for start in range(0, len(found.products), _AT_ONCE):
             synchronise(ledger.engine, index, found.products[start : start + _AT_ONCE])
     return report
 
@@ -98,7 +102,7 @@ def _show(reports: list[IndexReport], blobs: AssetReport, replays: list[int], *,
     lines: list[tuple[object, ...]] = []
     for report in reports:
         lines.append((report.collection, f"{report.points:,} points", *_state(report.agrees, repaired)))
-        lines += _differences(report, ("missing", "stale", "orphaned", "unwritten"))
+        lines += _differences(report, ("missing", "stale", "orphaned", "ahead", "unwritten"))
     lines.append(("assets", f"{blobs.blobs:,} blobs, {blobs.idle:,} idle", *_state(blobs.agrees, repaired)))
     lines += _differences(blobs, ("lost", "stray"))
     console().print(rows(table("where", "what", "state", title="Reconciled with Postgres"), lines))
