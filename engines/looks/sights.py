@@ -20,7 +20,7 @@ MODELS = ("efficientnet_lite2", "oid_ssd", "garment_head")
 _MARGIN = 0.1
 """Around the cut-out's box, as a share of its sides: a classifier wants a little surrounding."""
 
-_PLAIN = 200
+PLAIN = 200
 """The grey behind a cut-out, on every channel."""
 
 _LEAST_WORN = 0.15
@@ -80,7 +80,7 @@ def _views(subject: Subject, bounds: _Bounds | None) -> list[RGB]:
     left, top, right, bottom = _close_up(bounds, subject)
     box = np.s_[top:bottom, left:right]
     close, alpha = subject.picture[box], subject.alpha[box][..., np.newaxis]
-    return [close, (close * alpha + _PLAIN * (1 - alpha)).astype(np.uint8)]
+    return [close, (close * alpha + PLAIN * (1 - alpha)).astype(np.uint8)]
 
 
 def cutout_bounds(subject: Subject) -> _Bounds | None:
