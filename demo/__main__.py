@@ -15,6 +15,7 @@ from rich.console import Console
 from demo.display import Display, stuck, summary
 from demo.page import Page, about
 from demo.photographs import LeftOut, photographs, report_left_out
+from demo.searches import ask
 from demo.watch import Standing, Watch
 from pipeline.errors import VitrineError
 from storage.assets import Assets
@@ -24,6 +25,7 @@ from storage.quotes import Request
 from storage.replays import Replays
 from storage.timeline import Timeline
 from workers.bootstrap import build_graph, build_kit
+from workers.commands.search import open_search
 from workers.publisher import QUEUE, Publisher
 from workers.settings import settings
 from workers.stack import Stack
@@ -72,7 +74,9 @@ def _run(console: Console, began: float) -> None:
             console.print("this release computes some of it otherwise: what is there is replayed")
         display = Display(console, began, presentations)
         standing = _follow(stack, watch, timeline, page, display, again)
-        page.write(standing, seconds=monotonic() - began)
+        search = open_search(stack.settings, record=False)
+        asked = list(ask(search, presentations, assets))
+        page.write(standing, monotonic() - began, asked)
         again.remember()
         database.dispose()
     _conclude(console, standing, shots.left_out, monotonic() - began)

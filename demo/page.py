@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from PIL import Image
 
 from demo.cards import Card, card
 from demo.photographs import LeftOut, Photographs
+from demo.searches import Asked
 from demo.watch import Standing
 from engines.devices import Device
 from engines.kit import Artifact, Kit
@@ -100,7 +101,7 @@ class Page:
         self._written: set[Path] = {self.file}
         self._templates = {engine.name for engine in about.engines if engine.template}
 
-    def write(self, standing: Standing, seconds: float | None) -> None:
+    def write(self, standing: Standing, seconds: float | None, asked: Sequence[Asked] = ()) -> None:
         """Write the page of the products that have their verdict; ``seconds`` is None while more is to come."""
         cards = self._read({(product.source, product.product_id) for product in standing.finished})
         blobs = [blob for item in cards for shot in item.shots for blob in (shot.photo, shot.cutout) if blob]
@@ -113,6 +114,8 @@ class Page:
                 standing,
                 self._about,
                 seconds=seconds,
+                asked=asked,
+                keys={name: made.key for name, (_, made) in self._cards.items()},
                 picture=self._thumbnail,
                 original=self._original,
             ).encode(),
@@ -202,6 +205,8 @@ def render(
     about: About,
     *,
     seconds: float | None,
+    asked: Sequence[Asked] = (),
+    keys: Mapping[tuple[str, str], str] = MappingProxyType({}),
     picture: Any,
     original: Any,
 ) -> str:
@@ -219,6 +224,8 @@ def render(
         standing=standing,
         about=about,
         seconds=seconds,
+        asked=asked,
+        keys=keys,
         picture=picture,
         original=original,
         verdicts=VERDICTS,
