@@ -12,7 +12,7 @@ from engines.declaration import Loading, engine
 from engines.protocols import Bilingual, Captioner, Subject
 from engines.words.answers import bilingual, cleaned
 from engines.words.vocabulary import FILE, vocabulary
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, RejectedInput
 
 _LONGEST_TOKENS, _BEAMS = 40, 3
 
@@ -64,11 +64,17 @@ class BlipCaptioner:
     def warm_up(self) -> None:
         self._write([np.zeros((8, 8, 3), np.uint8)])
 
-    def caption(self, subjects: Sequence[Subject]) -> list[Bilingual]:
+    def caption(self, subjects: Sequence[Subject]) -> list[Bilingual | RejectedInput]:
         if not subjects:
             return []
         written = self._write([subject.picture for subject in subjects])
-        return [bilingual(cleaned(sentence), self._words) for sentence in written]
+        return [self._told(sentence) for sentence in written]
+
+    def _told(self, sentence: str) -> Bilingual | RejectedInput:
+        try:
+            return bilingual(cleaned(sentence), self._words)
+        except RejectedInput as error:
+            return error
 
     def _write(self, pictures: Sequence[Any]) -> list[str]:
         """What the model says, as it says it."""

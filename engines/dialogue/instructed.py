@@ -46,7 +46,7 @@ READS = ("title", "description", "category", "brand", "tags")
 DATA = (prompts.FILE, VOCABULARY)
 """The files that shape the answers beside the model; what its engine declares as its data."""
 
-VERSION = 1
+VERSION = 2
 """Of all that this module and those it builds on make of a reply; part of every such engine's version."""
 
 

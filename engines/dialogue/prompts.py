@@ -188,10 +188,14 @@ def _plain(node: Any, definitions: Mapping[str, Any]) -> Any:
 
 
 def _attributes(words: Vocabulary, of: str | None) -> Iterable[str]:
-    """A line for each attribute that may apply: its values, and the types that it is only for."""
+    """A line for each attribute that may apply and a photo can tell: its values, and the types that it is only for.
+
+    What follows by rule is asked too: a model says what a style rests on.
+    """
     types = words.categories[of].types if of is not None else {}
     for key, attribute in words.attributes.items():
-        if key == "category" or not (values := types if key == "product_type" else attribute.values):
+        values = types if key == "product_type" else attribute.values
+        if key == "category" or attribute.from_words or not values:
             continue
         everywhere = words.applies(key, of)
         within = [name for name in types if words.applies(key, of, name)]

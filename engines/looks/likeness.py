@@ -29,16 +29,18 @@ _SENTENCES: Mapping[str, tuple[str, ...]] = {
     "pattern": ("a product with a {value} pattern.", "{value} cloth."),
     "material": ("a product made of {value}.", "a close-up photo of {value}."),
     "sleeve_length": ("a garment with {value} sleeves.",),
-    "style": ("a product in {value} style.",),
-    "scene": ("a product for {value}.",),
 }
 _ANY = ("a photo of a product, {attribute}: {value}.",)
 
 
 def asked(words: Vocabulary) -> dict[str, list[str]]:
-    """The values asked for of each attribute, by key; departments are the sum of their product types."""
-    found = {attribute: list(words.values(attribute)) for attribute in words.attributes}
-    return {attribute: values for attribute, values in found.items() if values and attribute != "category"}
+    """The values asked for of each attribute, by key; departments are the sum of their product types.
+
+    What no photo can tell is not asked for, nor what must rest on other attributes: likeness gives no grounds.
+    """
+    seen = [key for key, item in words.attributes.items() if not (item.from_words or item.by_rule)]
+    found = {attribute: list(words.values(attribute)) for attribute in seen if attribute != "category"}
+    return {attribute: values for attribute, values in found.items() if values}
 
 
 def sentences(words: Vocabulary, attribute: str, value: str) -> list[str]:

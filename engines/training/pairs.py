@@ -190,6 +190,8 @@ def _tags(product: Corrected, seen: Sequence[Photograph], value: Any, photos: in
             raise RejectedInput("unknown-value", f"{_quoted(tag)} is not in the vocabulary")
         if tag.attribute != "category" and not words.applies(tag.attribute, category, kind):
             raise RejectedInput("not-applicable", f"{_quoted(tag)} does not apply to {kind or category}")
+    # No photo can tell them, so no model is asked for them, nor learns to say what rests on them.
+    unasked = {key for key, attribute in words.attributes.items() if attribute.from_words}
     told = [
         Told(
             attribute=tag.attribute,
@@ -199,6 +201,7 @@ def _tags(product: Corrected, seen: Sequence[Photograph], value: Any, photos: in
             because=tuple(Reason(attribute=attribute, value=value) for attribute, value in tag.because),
         )
         for tag in said
+        if not unasked & {tag.attribute, *(attribute for attribute, _ in tag.because)}
     ]
     first = next(one for one in told if one.attribute == "category")
     asked = CategoryForm(category=first.value, confidence=first.confidence, evidence=first.evidence)

@@ -3,7 +3,6 @@ with random weights, and the adapter loaded as a deployment loads it. That it le
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -17,7 +16,6 @@ from PIL import Image
 
 from engines.devices import Device
 from engines.dialogue import prompts
-from engines.kit import Kit
 from engines.models import read_deployment
 from engines.training.pairs import pairs_of
 from pipeline.errors import ConfigurationError
@@ -29,6 +27,7 @@ from tasks._runtime import Runtime
 from tasks._stage import load_stages
 from tests.checkpoints_vlm import tiny_llava
 from tests.factories import upload
+from tests.shop_photos import photos_by_product
 from workers.bootstrap import build_engines, build_runtime
 from workers.cli import run
 from workers.commands.models import pinned_folder, write_model
@@ -41,13 +40,7 @@ NOW = datetime(2026, 2, 3, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def catalog() -> dict[str, Path]:
     """The photograph of each product of the kit by its name."""
-    kit = Kit()
-    kit.fetch(["photos-vendure"])
-    root = kit.path("photos-vendure")
-    with (root / "products.csv").open(encoding="utf-8-sig", newline="") as stream:
-        header, *rows = [[cell.strip() for cell in row] for row in csv.reader(stream)]
-    named = [dict(zip(header, row, strict=False)) for row in rows]
-    return {row["name"]: root / "images" / row["assets"].split("|")[0] for row in named if row["name"]}
+    return photos_by_product()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from engines.protocols import RGB, Bilingual, CatalogFacts, Detection, Tag
 from engines.registry import Engines
 from engines.words.phrases import phrases
 from engines.words.vocabulary import vocabulary
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, RejectedInput
 from tests import checkpoints
 from tests.pinned import engines, pictures, pinned, square, whole
 
@@ -267,6 +268,19 @@ def test_the_order_of_a_products_photos_changes_nothing(loaded: Engines) -> None
 def test_a_value_that_does_not_lead_is_not_told(root: Path) -> None:
     wary = engines({"clip": pinned(root / "clip", options={"least_lead": 1.0})})
     assert tagged(wary.get("clip"), pictures(), 0) == [[]] * 8
+
+
+def test_a_picture_that_no_word_is_written_of_is_refused_alone(root: Path, tmp_path: Path) -> None:
+    """In a copy of the checkpoint all unused pieces are marks: some pictures' captions then hold no word."""
+    copy = shutil.copytree(root / "blip", tmp_path / "blip")
+    tokenizer = copy / "tokenizer.json"
+    marks = str.maketrans("0123456789", "=+~%&$^@/!")
+    spoilt = re.sub(r"\[unused(\d+)\]", lambda piece: piece[1].translate(marks), tokenizer.read_text("utf-8"))
+    tokenizer.write_text(spoilt, "utf-8")
+    answers = captioned(engines({"blip": pinned(copy)}).get("blip"), pictures(), 0)
+    refusals = [one for one in answers if isinstance(one, RejectedInput)]
+    assert 0 < len(refusals) < len(answers) == 8
+    assert {one.reason for one in refusals} == {"empty-answer"}
 
 
 # --- what is refused ----------------------------------------------------------------------------------------

@@ -51,6 +51,14 @@ def test_the_category_is_asked_first_and_then_only_what_applies_to_it() -> None:
     assert "lamp" in second[1].text
 
 
+def test_what_no_photo_can_tell_is_not_asked_and_a_style_is() -> None:
+    model = Scripted(in_turn(CATEGORY, ATTRIBUTES))
+    model.tag([[subject()]])
+    asked = {line.split()[1] for line in model.rounds[1][0].text.splitlines() if line.startswith("- ")}
+    assert {"product_type", "colour", "style", "scene"} <= asked
+    assert not {"category", "audience", "feature"} & asked
+
+
 def test_no_product_no_tags_and_no_photo_no_question() -> None:
     model = Scripted(in_turn(CATEGORY | {"category": None}))
     assert model.tag([[subject()], []]) == [[], []]

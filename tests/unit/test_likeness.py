@@ -80,6 +80,11 @@ def test_photos_are_heard_together() -> None:
     assert (colour.value, colour.next, colour.photo) == ("red", "green", 1)
 
 
+def test_nothing_is_asked_that_no_photo_tells_or_that_must_rest_on_more() -> None:
+    assert {"product_type", "colour", "pattern", "material"} <= asked(WORDS).keys()
+    assert not {"category", "audience", "feature", "style", "scene"} & asked(WORDS).keys()
+
+
 def test_every_value_has_its_sentences() -> None:
     for attribute, values in asked(WORDS).items():
         for value in values:

@@ -95,6 +95,19 @@ def test_tags_are_asked_for_as_a_model_is_asked() -> None:
     }
 
 
+def test_no_model_learns_to_see_what_no_photo_tells() -> None:
+    streetwear = {"attribute": "style", "value": "streetwear", "because": [["feature", "ripped"]]}
+    tags = [
+        {"attribute": "category", "value": "clothing"},
+        {"attribute": "feature", "value": "ripped"},
+        {"attribute": "style", "value": "casual"},
+        streetwear,
+    ]
+    pairs, _ = pairs_of([corrected(photograph("a"), tags=tags)], 1)
+    [answer] = [json.loads(pair.answer) for pair in pairs if pair.kind == "attributes"]
+    assert [(one["attribute"], one["value"]) for one in answer["attributes"]] == [("style", "casual")]
+
+
 def test_selling_points_are_asked_for_as_a_model_is_asked() -> None:
     pair = only(corrected(photograph("a", "SALE"), selling_points=[POINT]))
     model = Scripted()
