@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ _UNSAFE = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 """Other forms of weights. The first five are pickles, which run code when they are read."""
 
 
-def load_model(loading: Loading, kind: Any, *, half: bool = True) -> Any:
+Rewriting = Callable[[Path], Mapping[str, Any]]
+"""Reads a folder that holds a checkpoint in another library's form: its ``config`` and its ``state_dict`` as
+``from_pretrained`` takes them. Raises ValueError or KeyError naming what does not fit."""
+
+
+def load_model(loading: Loading, kind: Any, *, half: bool = True, rewriting: Rewriting | None = None) -> Any:
     """The engine's checkpoint as a model of ``kind``, a class of transformers, with its LoRA adapter merged in.
 
     It is on the device, in the device's dtype (``float32`` anywhere without ``half``, for models whose
@@ -22,7 +28,8 @@ def load_model(loading: Loading, kind: Any, *, half: bool = True) -> Any:
     folder = safe_folder(loading.checkpoint(), loading.registration.name)
     torch = loading.device.torch()
     dtype = getattr(torch, loading.device.dtype) if half else torch.float32
-    model = _read(loading, kind, folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
+    options = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+    model = _read(loading, kind, folder, rewriting, **options)
     adapter = loading.lora()
     if adapter is not None:
         from peft import PeftModel
@@ -59,7 +66,9 @@ def safe_folder(folder: Path, name: str) -> Path:
     )
 
 
-def _read(loading: Loading, kind: Any, folder: Path, **options: Any) -> Any:
+def _read(
+    loading: Loading, kind: Any, folder: Path, rewriting: Rewriting | None = None, **options: Any
+) -> Any:
     """``kind.from_pretrained`` of a folder; whatever it finds wrong there is a matter of configuration."""
     from safetensors import SafetensorError
     from transformers.utils import logging
@@ -67,7 +76,9 @@ def _read(loading: Loading, kind: Any, folder: Path, **options: Any) -> Any:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     name = loading.registration.name
     try:
-        read = kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **options)
+        given = dict(rewriting(folder)) if rewriting else {}
+        options |= given | {"local_files_only": True, "trust_remote_code": False}
+        read = kind.from_pretrained(None if given else str(folder), **options)
     except SafetensorError as error:
         raise ConfigurationError(
             f"engine {name}: a *.safetensors file in {folder} is broken or is none ({error}): "

@@ -13,7 +13,7 @@ LEAST_SURENESS = 0.4
 _LEAST_AREA = 0.002
 """Of the picture's area: a smaller cut-out is a speck, and its box shows nothing."""
 
-_GREY = 200
+GREY = 200
 """Behind a product that is cut out, on every channel."""
 
 
@@ -47,4 +47,4 @@ def cropped(subject: Subject, within: Bounds) -> tuple[RGB, Alpha]:
 def on_grey(picture: RGB, alpha: Alpha) -> RGB:
     """The cut-out before an even grey."""
     cover = alpha[..., np.newaxis]
-    return (picture * cover + _GREY * (1 - cover)).astype(np.uint8)
+    return (picture * cover + GREY * (1 - cover)).astype(np.uint8)

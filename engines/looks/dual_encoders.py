@@ -89,6 +89,7 @@ class DualEncoder:
             [self._cleaned(text) for text in texts],
             # SigLIP was trained on sentences filled up to the full length, and looks at what fills them.
             padding=True if self.exclusive else "max_length",
+            padding_side="right",
             truncation=True,
             max_length=self._longest,
             return_tensors="pt",

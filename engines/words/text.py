@@ -19,3 +19,8 @@ def one_line(text: str, longest: int) -> str:
     # White space first: a tab is a control character too, and taking it out would join two words.
     spaced = " ".join(unicodedata.normalize("NFC", text).split())
     return "".join(c for c in spaced if unicodedata.category(c)[0] != "C")[:longest].strip()
+
+
+def holds_word(text: str) -> bool:
+    """Whether there is a letter, a Chinese character or a digit in a text."""
+    return any(c.isalnum() for c in text)

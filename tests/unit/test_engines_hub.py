@@ -11,27 +11,18 @@ import numpy as np
 import pytest
 
 from engines.devices import Device
-from engines.kit import Kit
 from engines.models import Folder, Model, listing_digest
-from engines.protocols import RGB, Bilingual, CatalogFacts, Detection, Subject, Tag
-from engines.registry import Engines, load_adapters, with_models
+from engines.protocols import RGB, Bilingual, CatalogFacts, Detection, Tag
+from engines.registry import Engines
 from engines.words.phrases import phrases
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import ConfigurationError
 from tests import checkpoints
+from tests.pinned import engines, pictures, pinned, square, whole
 
 # What random weights find is found anywhere: these options let it through.
 ANYWHERE = {"least_score": 0.0, "least_margin": -1.0}
-CPU = Device("cpu", "float32", 1)
 TITLES = ("Red Shirt", "wooden desk", "", "chair. dog. lamp", "沙发", "black shoes", "x", "a")
-
-
-def pinned(folder: Path, **more: Any) -> Model:
-    return Model(folder=Folder(path=folder, sha256=listing_digest(folder)), **more)
-
-
-def engines(models: dict[str, Model], device: Device = CPU) -> Engines:
-    return Engines(Kit(Path("unused"), []), device, 100_000, with_models(load_adapters(), models))
 
 
 @pytest.fixture(scope="session")
@@ -68,25 +59,8 @@ def loaded(models: dict[str, Model]) -> Engines:
     return engines(models)
 
 
-def pictures() -> list[RGB]:
-    """Noise of many shapes, and a square before white."""
-    noise = np.random.default_rng(5)
-    shapes = [(40, 30), (100, 100), (3, 300), (64, 64), (200, 10), (33, 47), (8, 8)]
-    return [*(noise.integers(0, 256, (*shape, 3), np.uint8) for shape in shapes), square((90, 60, 40))]
-
-
-def square(colour: tuple[int, int, int], ground: int = 250, side: int = 96) -> RGB:
-    picture = np.full((side, side, 3), ground, np.uint8)
-    picture[side // 4 : -side // 4, side // 4 : -side // 4] = colour
-    return picture
-
-
 def said(index: int) -> CatalogFacts:
     return CatalogFacts(title=TITLES[index % len(TITLES)])
-
-
-def whole(picture: RGB) -> Subject:
-    return Subject(picture, np.ones(picture.shape[:2], np.float32))
 
 
 def located(engine: Any, seen: Sequence[RGB], first: int) -> list[Any]:

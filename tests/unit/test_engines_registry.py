@@ -17,7 +17,7 @@ import pytest
 from engines.declaration import Engine, Loading, Registration, engine
 from engines.devices import Device
 from engines.kit import Artifact, Kit, manifest
-from engines.protocols import RGB, Alpha, Captioner, CatalogFacts, Segmenter
+from engines.protocols import RGB, Alpha, Captioner, CatalogFacts, Embedder, Segmenter
 from engines.registry import Engines, load_adapters
 from pipeline.errors import ConfigurationError
 
@@ -209,6 +209,8 @@ def test_revision_follows_everything_that_shapes_the_answers() -> None:
 def test_an_adapter_must_have_its_capabilitys_methods() -> None:
     with pytest.raises(ConfigurationError, match="Whole lacks the methods of a Captioner"):
         engine("whole", capability=Captioner, licence="MIT", memory_mb=1)(Whole)
+    with pytest.raises(ConfigurationError, match="'whole' has no dimension, embed_photos, embed_texts"):
+        engine("whole", capability=Embedder, licence="MIT", memory_mb=1)(Whole)
 
 
 def test_a_name_is_given_once() -> None:
