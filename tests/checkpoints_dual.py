@@ -60,7 +60,8 @@ def open_clip_siglip(folder: Path, same: Path) -> Path:
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     tokenizer.add_special_tokens(["<pad>", "</s>", "<unk>"])
     settings = {"tokenizer_class": "T5Tokenizer", "pad_token": "</s>", "eos_token": "</s>", "extra_ids": 0}
-    _with_tokenizer(folder, tokenizer, settings)
+    for form in (folder, same):
+        _with_tokenizer(form, tokenizer, settings)
     model = _loud(SiglipModel(_siglip_config(len(pieces), width=128)))
     model.save_pretrained(same)
     images = SiglipImageProcessorPil(size={"height": 32, "width": 32})

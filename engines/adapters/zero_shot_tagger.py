@@ -58,7 +58,7 @@ class ZeroShotTagger:
     The probabilities are the model's own, over the values that were asked for; they are not calibrated.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 1
 
     def __init__(self, loading: Loading) -> None:
         options = checked_options(Options, loading.options, loading.registration.name)
@@ -113,4 +113,4 @@ def _means(rows: npt.NDArray[np.float32], groups: Sequence[Sequence[object]]) ->
     """(groups, D), each of length 1: towards the mean of as many of the rows as the group has members."""
     rest = iter(rows)
     means = [np.mean([next(rest) for _ in group], axis=0) for group in groups]
-    return unit(np.array(means, np.float32).reshape(len(groups), rows.shape[1]))
+    return unit(np.array(means, np.float32).reshape(len(groups), rows.shape[1]), axis=1)

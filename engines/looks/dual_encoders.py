@@ -100,7 +100,7 @@ class DualEncoder:
     def _rows(self, tower: Callable[..., Any], **inputs: Any) -> Rows:
         with self._torch.inference_mode():
             said = tower(**{name: value.to(self._model.device) for name, value in inputs.items()})
-        rows = unit(said.pooler_output.float().cpu().numpy())
+        rows: Rows = unit(said.pooler_output.float().cpu().numpy(), axis=1)
         if not np.isfinite(rows).all():
             raise FloatingPointError(f"{self._name} answered NaN or infinity")
         return rows

@@ -136,14 +136,14 @@ def test_every_embedder_is_under_contract() -> None:
 # --- the rows are the model's -------------------------------------------------------------------------------
 
 
-def own_logits(folder: Path, words: Path) -> npt.NDArray[np.float32]:
-    """``logits_per_image`` of the model by itself, of square pictures and TEXTS; ``words`` holds its tokenizer."""
+def own_logits(folder: Path) -> npt.NDArray[np.float32]:
+    """``logits_per_image`` of the model by itself, of square pictures and TEXTS."""
     import torch
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
     model = AutoModel.from_pretrained(folder).eval()
     images = AutoImageProcessor.from_pretrained(folder, backend="pil")
-    tokenizer = AutoTokenizer.from_pretrained(words)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     is_clip = model.config.model_type == "clip"
     tokens = tokenizer(
         list(TEXTS),
@@ -180,7 +180,7 @@ def test_scaled_cosines_are_the_models_own_logits(name: str, same: str, towers: 
     encoder = engine._encoder
     photos = engine.embed_photos([whole(one) for one in squares()])
     logits = photos @ engine.embed_texts(TEXTS).T * encoder.scale + encoder.bias
-    wanted = own_logits(root / same, root / TOWERS[name])
+    wanted = own_logits(root / same)
     assert logits == pytest.approx(wanted, abs=1e-4)
     assert np.ptp(wanted, axis=0).min() > 1e-3
     assert np.ptp(wanted, axis=1).min() > 1e-3

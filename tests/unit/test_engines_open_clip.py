@@ -15,7 +15,7 @@ from engines.models import Folder, listing_digest
 from engines.protocols import Embedder
 from pipeline.errors import ConfigurationError
 from tests import checkpoints, checkpoints_dual
-from tests.pinned import engines, pinned
+from tests.pinned import engines, pictures, pinned, whole
 
 TEXTS = ("red shirt", "white shoes", "a sofa", "lamp 42")
 
@@ -33,6 +33,14 @@ def embedder(root: Path) -> Embedder:
         "marqo_fashion_embedder"
     )
     return found
+
+
+def test_rows_are_those_of_the_same_model_in_the_form_of_transformers(root: Path, embedder: Embedder) -> None:
+    """So nearly that GELU's approximation would tell."""
+    same = engines({"siglip_embedder": pinned(root / "same")}).get("siglip_embedder")
+    subjects = [whole(one) for one in pictures()]
+    assert embedder.embed_photos(subjects) == pytest.approx(same.embed_photos(subjects), abs=2e-6)
+    assert embedder.embed_texts(TEXTS) == pytest.approx(same.embed_texts(TEXTS), abs=2e-6)
 
 
 def test_marqos_texts_are_read_without_punctuation(embedder: Embedder) -> None:
