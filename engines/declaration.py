@@ -170,9 +170,12 @@ def engine(
 
     def register(adapter: _Adapter) -> _Adapter:
         for asked in capabilities:
-            if not issubclass(adapter, asked):
+            # issubclass() refuses a protocol that has a property.
+            lacking = [of for of in vars(asked) if not of.startswith("_") and not hasattr(adapter, of)]
+            if lacking:
                 raise ConfigurationError(
-                    f"{adapter.__name__} lacks the methods of a {asked.__name__}: engine {name!r}"
+                    f"{adapter.__name__} lacks the methods of a {asked.__name__}: engine {name!r} has no "
+                    f"{', '.join(lacking)}"
                 )
         known = REGISTERED.get(name)
         if known is not None and known.adapter.__module__ != adapter.__module__:
