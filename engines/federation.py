@@ -27,12 +27,15 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_ONE_SPACE = "embedder"
+"""The role whose engine no route may change: vectors of two engines have nothing to do with each other."""
+
 
 class Federation:
     """The engines of each role: the defaults, a deployment's choices, and its routes, all checked at start.
 
     Raises ConfigurationError for a role or an engine that does not exist, an engine of another capability,
-    one whose model is not pinned, or one pinned to a revision that is not there.
+    one whose model is not pinned, one pinned to a revision that is not there, or a route for the embedder.
     """
 
     def __init__(
@@ -44,6 +47,11 @@ class Federation:
         self._chosen = {**DEFAULTS, **(choices or {})}
         self._routes = tuple(routes)
         for route in routes:
+            if route.role == _ONE_SPACE:
+                raise ConfigurationError(
+                    f"a route for {_ONE_SPACE}: one index holds one engine's vectors, so all products have the "
+                    f"same, without fallback or canary; leave the route out and choose {_ONE_SPACE} for all"
+                )
             for name in (*route.engines, *([route.canary.engine] if route.canary else [])):
                 self.spec(route.role, name)
 
