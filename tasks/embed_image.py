@@ -18,6 +18,7 @@ from tasks._runtime import Runtime
 from tasks._stage import Item, stage
 from tasks.cutout import CutOut
 from tasks.photo import Photo
+from tasks.read_text import ReadText
 from tasks.screen import Screened
 
 
@@ -53,7 +54,7 @@ def _present(outcome: EmbeddedImage) -> Mapping[str, Any]:
     scope=Scope.IMAGE,
     produces=EmbeddedImage,
     needs=(Photo, Screened),
-    uses=(CutOut,),
+    uses=(CutOut, ReadText),
     role="embedder",
     presents=_present,
 )
@@ -64,9 +65,11 @@ def embed_image(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineEr
     cuts = [item.maybe(CutOut) for item in items]
     for item, cut in zip(items, cuts, strict=True):
         picture = run.pixels(item.one(Photo).image)
-        subjects.append(Subject(picture, np.ones(picture.shape[:2], np.float32)))
+        read = item.maybe(ReadText)
+        printed = read.printed() if read is not None else ()
+        subjects.append(Subject(picture, np.ones(picture.shape[:2], np.float32), printed))
         if cut is not None:
-            subjects.append(Subject(picture, run.alpha(cut.mask)))
+            subjects.append(Subject(picture, run.alpha(cut.mask), printed))
     rows = iter(embedder.embed_photos(subjects))
     return [
         EmbeddedImage(image=Vector.of(next(rows)), cutout=Vector.of(next(rows)) if cut is not None else None)

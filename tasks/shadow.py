@@ -16,6 +16,7 @@ from tasks.embed_image import EmbeddedImage, embed_image
 from tasks.embed_text import EmbeddedText, embed_text
 from tasks.index import index
 from tasks.photo import Photo
+from tasks.read_text import ReadText
 from tasks.screen import Screened
 from tasks.tag import Tagged, read_facts
 
@@ -48,7 +49,7 @@ def _present_text(outcome: ShadowText) -> Mapping[str, Any]:
     scope=Scope.IMAGE,
     produces=ShadowImage,
     needs=(Photo, Screened),
-    uses=(CutOut,),
+    uses=(CutOut, ReadText),
     role="embedder",
     computes_as="embed_image",
     queue=_QUEUE,

@@ -97,4 +97,4 @@ class DualEncoderEmbedder:
 
 def _shown(subject: Subject) -> RGB:
     """What the alpha covers, close up on grey, in a square of it; the whole photo where it covers all or fails."""
-    return squared(views(subject)[-1], GREY)
+    return squared(views(subject)[-1], (GREY, GREY, GREY))
