@@ -7,13 +7,12 @@ A negation becomes a filter, so it is read only where all of it is understood: "
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
 from engines.words.lexicon import Mention
 from engines.words.prices import Span
-from engines.words.readings import Pair, Reading, short_words
+from engines.words.readings import CUT, Pair, Reading, short_words
 from engines.words.vocabulary import vocabulary
 
 # Anything may be refused by these, a word of the vocabulary or not.
@@ -24,8 +23,8 @@ _ANYTHING = (
 )
 # By these only what the vocabulary has: "not for me", 无印良品 and 非洲 go on in ways nobody can foresee.
 _KNOWN = (
-    r"\b(?:(?:(?:that|which) )?(?:is|are|does|do)(?: not|n't)(?: have)?|(?:i )?(?:don't|do not) (?:want|like)"
-    r"|(?:but )?not|nothing|neither|no|non|instead of|rather than)(?![\w'])"
+    r"\b(?:(?:(?:that|which) )?(?:is|are|does|do)(?: not|n't)(?: have)?"
+    r"|(?:i )?(?:don't|do not) (?:want|like)|(?:but )?not|nothing|neither|no|non|instead of|rather than)(?![\w'])"
     r"|不喜欢|(?<!是)不是|非|无|没|不"
 )
 _CUE = re.compile(rf"(?P<anything>{_ANYTHING})|(?P<known>{_KNOWN})")
@@ -33,7 +32,8 @@ _PARTS = re.compile(r"without|with no|but no|no|不带|不含|没有|无|没")
 """They speak of what a thing has: a lamp "without a cable" is not asked to be no cable."""
 
 _NOT_MEANT = re.compile(
-    r"\bnot (?:just|only|too|so|very|overly|really|necessarily|sure|all|quite|even)\b|\bwith or without\b"
+    r"\b(?:why|if) not\b"
+    r"|\bnot (?:just|only|too|so|very|overly|really|necessarily|sure|all|quite|even)\b|\bwith or without\b"
     r"|\bno\.? ?\d+|\b(?:no|non)[ -](?:iron|slip|stick|show|name|skid|tools?)\b"
     r"|不要太|不要求|不是很|不是太|不只是?|不仅|不止|不但|不那么|没那么|没有那么|不太|\bless\b"
 )
@@ -44,6 +44,7 @@ _FILLER = re.compile(
     r"|有|是|要|任何|穿|那种|这种|用)*"
 )
 _JOINT = re.compile(r"\s*(?:,\s*)?(?:(?:or|and|nor)\s+(?:an? |any |the |no )?|或者?|和|、|跟|以及|,\s+)")
+_CLAUSE_END = re.compile(r"[\n,;.，。；]")
 _FREE = re.compile(r"[ -]free\b")
 _GAP = re.compile(r" ?")
 _PREPOSITIONS = """
@@ -88,9 +89,8 @@ def refusals(reading: Reading) -> Refusals:
     _silence(reading, named, found)
     at = 0
     for cue in _CUE.finditer(reading.text):
-        inside = any(start <= cue.start() and cue.end() <= end for start, end in named)
         unmeant = any(start <= cue.start() < end for start, end in found.silent)
-        if cue.start() < at or inside or unmeant:
+        if cue.start() < at or unmeant:
             continue
         phrase = _Phrase(reading, cue)
         if phrase.read():
@@ -111,18 +111,16 @@ def refusals(reading: Reading) -> Refusals:
 
 def _silence(reading: Reading, named: list[Span], found: Refusals) -> None:
     for cue in _NOT_MEANT.finditer(reading.text):
-        clause = re.compile(r"[^\n,;.，。；]*").match(reading.text, cue.start())
-        assert clause
         found.silent.append(cue.span())
-        values = (span for span in named if cue.start() <= span[0] < clause.end() and reading.values(span[0]))
+        end = cue.start() + len(_CLAUSE_END.split(reading.text[cue.start() :], maxsplit=1)[0])
+        values = (span for span in named if cue.start() <= span[0] < end and reading.values(span[0]))
         if first := next(values, None):
             found.silent.append(first)
 
 
 def _known_behind(reading: Reading, free: re.Match[str]) -> bool:
-    rest = re.compile(r"\s*").match(reading.text, free.end())
-    assert rest
-    return rest.end() in reading.at or reading.text[rest.end() :][:1] in ("", "\n", ",", ".")
+    rest = reading.text[free.end() :].lstrip(" ")
+    return len(reading.text) - len(rest) in reading.at or rest[:1] in ("", CUT, ",", ".")
 
 
 class _Phrase:
@@ -178,16 +176,8 @@ class _Phrase:
 
     def _item(self, place: int) -> int | None:
         """Takes what begins at a place; gives where it ends, None where it is not understood."""
-        steps: tuple[Callable[[int], int | None], ...] = (
-            self._attribute,
-            self._value,
-            self._name,
-            self._short,
-        )
-        for step in steps:
-            if (end := step(place)) is not None:
-                return end
-        return self._free(place) if self.anything else None
+        known = self._attribute(place) or self._value(place) or self._name(place) or self._short(place)
+        return known or (self._free(place) if self.anything else None)
 
     def _attribute(self, place: int) -> int | None:
         for whole, values in _none():
@@ -207,7 +197,7 @@ class _Phrase:
         if not run or not (self.minus or self.reading.tells(run[-1])):
             self.silent += [(one.start, one.end) for one in run]
             return None
-        if len({one.attribute for one in run}) == len(run) == 1:
+        if len(run) == 1:
             self.values.append((run[0].attribute, run[0].value))
         else:
             self.words.append(self.text[run[0].start : run[-1].end])
@@ -238,8 +228,8 @@ class _Phrase:
             return han.end()
         run: list[re.Match[str]] = []
         while (word := _LATIN.match(self.text, place)) and word[0] not in _STOP and len(run) < 3:
-            if run and self.reading.names(place):
-                break
+            if run and place in self.reading.at and run[0].start() not in self.reading.at:
+                break  # "without laces red": the next word tells of the thing again.
             run.append(word)
             place = self._behind(_GAP, word.end())
             if self.minus:

@@ -26,10 +26,9 @@ class PriceRange:
     currency: str = ""
 
     def __str__(self) -> str:
-        if self == PriceRange():
-            return ""
         low, high = ("" if bound is None else plain(bound) for bound in (self.lowest, self.highest))
-        return f"{low}–{high} {self.currency}".strip()
+        bounds = f"{low}–{high}" if low and high else f"≥ {low}" if low else f"≤ {high}" if high else ""
+        return f"{bounds} {self.currency}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ _DIGITS = r"\d{1,3}(?:[ ,.']\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d{1,9}(?:[.,]\d{1,2})
 _AMOUNT = re.compile(
     rf"(?:(?<![a-zɏ])(?P<before>{_BEFORE})\s?|(?<![\d.,a-zɏ几数好上多半{HAN_DIGITS}]))"
     rf"(?:(?P<digits>{_DIGITS})(?P<times>\s?k(?![a-zɏ])|[百千万])?|(?P<han>[{HAN_DIGITS}]{{1,12}}))"
-    rf"(?:\s?(?P<behind>{_BEHIND})|(?![\da-zɏ]))(?!\s?%)"
+    rf"(?:\s?(?P<behind>{_BEHIND})|(?![\da-zɏ]))"
 )
 _AT_MOST_LEFT = re.compile(
     r"(?:(?<!not )(?<!no )\b(?:(?:for )?(?:under|below|less than|cheaper than|lower than)|up to|at most|no more than"
@@ -102,7 +101,8 @@ _AT_MOST_LEFT = re.compile(
 )
 _AT_LEAST_LEFT = re.compile(
     r"(?:(?<!not )(?<!no )\b(?:over|above|more than|at least|no less than|not less than|not under|not below|from"
-    r"|starting (?:at|from)|min(?:imum)?(?: of)?)|>=?|(?:不低于|不少于|不小于|(?<!不)(?:高于|超过|多于|大于)|至少|最少|起码))\s*$"
+    r"|starting (?:at|from)|min(?:imum)?(?: of)?)|>=?"
+    r"|(?:不低于|不少于|不小于|(?<!不)(?:高于|超过|多于|大于)|至少|最少|起码))\s*$"
 )
 _ABOUT_LEFT = re.compile(r"(?:\b(?:around|about|approx(?:imately)?\.?|roughly)|大概|大约|约|~)\s*$")
 _AT_MOST_RIGHT = re.compile(

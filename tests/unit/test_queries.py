@@ -131,6 +131,7 @@ def test_what_is_wanted(query: str, wanted: str) -> None:
         ("Red Wing boots", "product_type:boots"),
         ("black and decker drill", "product_type:drill"),
         ("sofa cover", ""),
+        ("sofa leather cover", ""),
         ("iphone 12 case", ""),
         ("phone case", "product_type:phone-case"),
         ("case for black iphone", ""),
@@ -215,6 +216,8 @@ def test_what_is_left_alone(query: str, wanted: str) -> None:
         ("non-leather belt", "belt", "product_type:belt", "material:leather", ""),
         ("leather-free shoes", "shoes", "product_type:shoes", "material:leather", ""),
         ("plastic free water bottle", "water bottle", "product_type:water-bottle", "material:plastic", ""),
+        ("shoes without laces comfy walking", "shoes comfy walking", "product_type:shoes", "", "laces"),
+        ("shoes without laces red", "shoes red", "product_type:shoes colour:red", "", "laces"),
         ("jacket without hood", "jacket", "product_type:jacket", "neckline:hooded", ""),
         (
             "dress without sleeves",
