@@ -102,11 +102,12 @@ def payload(source: str, product: Product, fields: Mapping[str, Any]) -> dict[st
 def words(product: Product, fields: Mapping[str, Any]) -> Sparse:
     """The words of a product, the merchant's and in both languages those that were seen, as a sparse vector."""
     seen = [word for tag in fields.get("tags") or () for word in (tag["en"], tag["zh"])]
-    return sparse.document(
-        {
-            product.title: 3.0,
-            f"{product.category} {product.brand} {' '.join(product.tags)}": 2.0,
-            " ".join(seen): 1.5,
-            product.description[:_DESCRIPTION]: 1.0,
-        }
+    found = sparse.document(
+        [
+            (product.title, 3.0),
+            (f"{product.category} {product.brand} {' '.join(product.tags)}", 2.0),
+            (" ".join(seen), 1.5),
+            (product.description[:_DESCRIPTION], 1.0),
+        ]
     )
+    return Sparse(tuple(found.indices), tuple(found.values))
