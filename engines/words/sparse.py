@@ -37,12 +37,13 @@ with it. The 54 products of the Vendure catalog have 30, title, category and des
 BRIDGE = 0.5
 """What a word's translation counts beside the word itself."""
 
-_READ = 20_000
-"""Characters that are looked at: far more than the tokens that count ever take."""
+_READ, _ASKED = 20_000, 1_000
+"""Characters of a document and of a query that are looked at: more than the tokens that count usually take."""
 
 _CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af"
 # Words of any script that has spaces, joined by hyphens or the like: t-shirt, WH-1000XM4, 2.5, men's.
 _RUN = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+(?:[-'./][^\W_{_CJK}]+)*")
+_IDEOGRAPH = re.compile(rf"[{_CJK}]")
 _JOINT = re.compile(r"[-./]")
 _NUMBER = re.compile(r"\d+(?:[.]\d+)?")
 
@@ -90,19 +91,38 @@ def query(text: str) -> Sparse:
 
     So 红色连衣裙 finds a document that only says "red dress", and the other way round.
     """
-    words = dict.fromkeys(islice(tokens(text), QUERY_TOKENS), 1.0)
-    for token in islice(_translated(text), QUERY_TOKENS):
-        words.setdefault(token, BRIDGE)
-    return _vector(words)
+    return _vector({token: weight for token, (weight, _) in _asked(text).items()})
+
+
+def spelled(text: str) -> dict[int, str]:
+    """The words of a query by their index, as they are written, those of the other language too: for saying why a
+    document was found."""
+    return {_index(token): written for token, (_, written) in _asked(text).items()}
+
+
+def _asked(text: str) -> dict[str, tuple[float, str]]:
+    """The tokens of a query, each with its weight and as it is written."""
+    text = text[:_ASKED]
+    found: dict[str, tuple[float, str]] = {}
+    for token, written in islice(_read(text), QUERY_TOKENS):
+        found.setdefault(token, (1.0, written))
+    for token, written in islice(_translated(text), QUERY_TOKENS):
+        found.setdefault(token, (BRIDGE, written))
+    return found
 
 
 def tokens(text: str) -> Iterator[str]:
     """The tokens of a text in their order, stop words left out."""
+    return (token for token, _ in _read(text))
+
+
+def _read(text: str) -> Iterator[tuple[str, str]]:
+    """Every token with the word that it stands for."""
     folded = unicodedata.normalize("NFKC", text[:_READ]).casefold().replace("’", "'")
     for run in _RUN.finditer(folded):
-        if re.match(rf"[{_CJK}]", run[0]):
+        if _IDEOGRAPH.match(run[0]):
             for part in _STOP_HAN.split(run[0]):
-                yield from _pairs(part)
+                yield from ((pair, pair) for pair in _pairs(part))
         else:
             yield from _words(run[0])
 
@@ -113,11 +133,12 @@ def _pairs(run: str) -> Iterator[str]:
         yield from (run[at : at + 2] for at in range(max(1, len(run) - 1)))
 
 
-def _words(run: str) -> Iterator[str]:
+def _words(run: str) -> Iterator[tuple[str, str]]:
     """The stems of a word; of a compound those of its parts, and the whole of it in one: wh, 1000xm4, wh1000xm4."""
     parts = [run] if _NUMBER.fullmatch(run) else _JOINT.split(run)
-    whole = ["".join(parts)] if len(parts) > 1 else []
-    yield from (_stem(part) for part in (*parts, *whole) if part not in _STOP)
+    yield from ((_stem(part), part) for part in parts if part not in _STOP)
+    if len(parts) > 1:
+        yield _stem("".join(parts)), run
 
 
 @lru_cache(maxsize=10_000)
@@ -129,10 +150,10 @@ def _stem(word: str) -> str:
     return stem
 
 
-def _translated(text: str) -> Iterator[str]:
-    for mention in _narrowest(lexicon().find(text[:_READ])):
+def _translated(text: str) -> Iterator[tuple[str, str]]:
+    for mention in _narrowest(lexicon().find(text)):
         term = vocabulary().values(mention.attribute)[mention.value]
-        yield from tokens(term.en if is_chinese(mention.text) else term.zh)
+        yield from _read(term.en if is_chinese(mention.text) else term.zh)
 
 
 def _narrowest(mentions: Sequence[Mention]) -> Iterator[Mention]:
@@ -145,6 +166,9 @@ def _vector(weights: dict[str, float]) -> Sparse:
     """By index. Where two tokens share one, their values are added."""
     values: dict[int, float] = {}
     for token, weight in weights.items():
-        index = int.from_bytes(blake2b(token.encode(), digest_size=4).digest(), "big")
-        values[index] = values.get(index, 0.0) + weight
+        values[_index(token)] = values.get(_index(token), 0.0) + weight
     return Sparse(sorted(values), [values[index] for index in sorted(values)])
+
+
+def _index(token: str) -> int:
+    return int.from_bytes(blake2b(token.encode(), digest_size=4).digest(), "big")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.words import sparse
-from engines.words.sparse import Sparse, document, query, tokens
+from engines.words.sparse import Sparse, document, query, spelled, tokens
 
 
 def ranked(asked: str, texts: list[str]) -> list[str]:
@@ -71,6 +71,14 @@ def test_a_word_is_said_as_narrowly_as_it_can_be() -> None:
     assert ranked("watch", ["手表", "珠宝腕表"]) == ["手表"]
     assert ranked("furniture", ["家具"]) == ["家具"]
     assert set(ranked("皮鞋", ["leather", "shoes", "sofa"])) == {"leather", "shoes"}
+
+
+def test_the_words_behind_the_indices_can_be_told() -> None:
+    said = spelled("Running shoes 红色")
+    assert set(said) == set(query("Running shoes 红色").indices)
+    assert set(said.values()) >= {"running", "shoes", "红色", "red"}
+    (index,) = document([("run", 1.0)]).indices
+    assert said[index] == "running"
 
 
 def test_a_rare_word_decides_and_repetition_says_little() -> None:
