@@ -85,8 +85,8 @@ class ConseEmbedder:
             [
                 Part("words", _WORDS, share=0.12, said=1.0),
                 Part("things", self._things.size, share=0.12, said=0.8),
-                Part("garments", self._garments.size, share=0.15, said=1.0),
                 Part("colours", self._colours.size, share=0.15, said=1.5),
+                Part("garments", self._garments.size, share=0.15, said=1.0),
                 Part("print", self._print.size, share=0.03, said=0.3),
                 Part("looks", _LOOKS, share=0.43, said=0.0),
             ]
@@ -147,7 +147,8 @@ class ConseEmbedder:
     def _of_classes(self, sight: Sight) -> Row:
         """(512,), ConSE."""
         likeliest = sorted(sight.by_class.items(), key=lambda item: (-item[1], item[0]))[:_LIKELIEST]
-        return unit(np.sum([p * self._class(name) for name, p in likeliest], axis=0))
+        total: Row = np.sum([p * self._class(name) for name, p in likeliest], axis=0)
+        return unit(total)
 
     def _class(self, name: str) -> Row:
         """(512,), the mean of what a class is called."""
