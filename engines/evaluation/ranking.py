@@ -34,7 +34,8 @@ def ranks(scores: Floats, right: Booleans) -> Integers:
     ``scores`` and ``right`` are (queries, items). An item at minus infinity is no part of a query's gallery.
     """
     ordered = np.take_along_axis(right, _order(scores, right), axis=1)
-    return (ordered.argmax(axis=1) + 1).astype(np.int64)
+    found: Integers = (ordered.argmax(axis=1) + 1).astype(np.int64)
+    return found
 
 
 def measure(scores: Floats, right: Booleans) -> RankingScores:

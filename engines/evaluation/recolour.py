@@ -16,7 +16,11 @@ _CONTRAST = 0.5
 
 _D65 = np.array([0.95047, 1.0, 1.08883])
 _RGB_FROM_XYZ = np.array(
-    [[3.2404542, -1.5371385, -0.4985314], [-0.9692660, 1.8760108, 0.0415560], [0.0556434, -0.2040259, 1.0572252]]
+    [
+        [3.2404542, -1.5371385, -0.4985314],
+        [-0.9692660, 1.8760108, 0.0415560],
+        [0.0556434, -0.2040259, 1.0572252],
+    ]
 )
 
 
@@ -29,7 +33,8 @@ def recoloured(subject: Subject, target: str) -> Subject:
     light = np.clip(lightness + _CONTRAST * (flat[:, 0] - middle), 5, 95)
     angle = np.radians(hue)
     dyed = np.stack(
-        [light, np.full_like(light, chroma * np.cos(angle)), np.full_like(light, chroma * np.sin(angle))], axis=1
+        [light, np.full_like(light, chroma * np.cos(angle)), np.full_like(light, chroma * np.sin(angle))],
+        axis=1,
     )
     cover = subject.alpha.reshape(-1, 1)
     mixed = _rgb(dyed) * cover + subject.picture.reshape(-1, 3) * (1 - cover)
