@@ -154,7 +154,8 @@ class ConseEmbedder:
         """(512,), the mean of what a class is called."""
         if name not in self._named:
             self._named[name] = self._mean_of(self._called(name))
-        return self._named[name]
+        row: Row = self._named[name]
+        return row
 
     def _called(self, name: str) -> list[str]:
         """A class's own name, and its product type's in both languages."""
