@@ -56,11 +56,13 @@ _NOTHING = Reviewed((), (), (), ())
 class Understanding:
     """The stages photo, cutout, read_text and tag of a deployment, a photograph being a product of its own."""
 
-    def __init__(self, settings: Settings, choices: Mapping[str, str], *, facts: bool) -> None:
+    def __init__(
+        self, settings: Settings, choices: Mapping[str, str], *, facts: bool, roles: Sequence[str] = _ROLES
+    ) -> None:
         chosen = settings.model_copy(update={"engines": settings.engines | dict(choices)})
         self._engines = build_engines(chosen, Device.choose())
-        roles = build_federation(chosen, self._engines).roles()
-        self._names = {role: name for role, name in roles.items() if role in _ROLES}
+        federated = build_federation(chosen, self._engines).roles()
+        self._names = {role: name for role, name in federated.items() if role in roles}
         self._facts = facts
         stages = load_stages()
         self._params = {
@@ -78,14 +80,22 @@ class Understanding:
         while batch := list(islice(rest, self._engines.spec(self._names["tagger"]).batch)):
             yield from self._batch(batch)
 
-    def _batch(self, examples: Sequence[Example]) -> list[Understood]:
-        answers: dict[int, Understood] = {}
+    def engine(self, role: str) -> Any:
+        """The engine of a role, loaded."""
+        return self._get(role)
+
+    def subjects(self, examples: Sequence[Example]) -> list[Subject | RejectedInput]:
+        """Each photograph as the stages photo, cutout and read_text hand it on, or why it cannot be read.
+
+        One whose cut-out is refused comes with an alpha of ones, as a whole.
+        """
+        answers: dict[int, Subject | RejectedInput] = {}
         pictures: dict[int, RGB] = {}
         for number, example in enumerate(examples):
             try:
                 pictures[number] = self._photo(example)
             except RejectedInput as error:
-                answers[number] = Understood(example, _NOTHING, unreadable=str(error))
+                answers[number] = error
         alphas: dict[int, Alpha] = {}
         segmenter: Segmenter = self._get("segmenter")
         told = [self._said(examples[number], "segmenter") for number in pictures]
@@ -97,13 +107,23 @@ class Understanding:
                 # As the stages do it: what a photo shows as a whole can still be told.
                 alphas[number] = whole(pictures[number])
         printed = self._printed([pictures[number] for number in alphas])
+        for (number, alpha), lines in zip(alphas.items(), printed, strict=True):
+            facts = self._said(examples[number], "tagger") if "tagger" in self._names else CatalogFacts()
+            answers[number] = Subject(pictures[number], alpha, lines, facts)
+        return [answers[number] for number in range(len(examples))]
+
+    def _batch(self, examples: Sequence[Example]) -> list[Understood]:
+        answers: dict[int, Understood] = {}
+        read: dict[int, Subject] = {}
+        for number, (example, subject) in enumerate(zip(examples, self.subjects(examples), strict=True)):
+            if isinstance(subject, RejectedInput):
+                answers[number] = Understood(example, _NOTHING, unreadable=str(subject))
+            else:
+                read[number] = subject
+        kinds = self._garments(read, examples)
         tagger: Tagger = self._get("tagger")
-        subjects = [
-            [Subject(pictures[number], alpha, lines, self._said(examples[number], "tagger"))]
-            for (number, alpha), lines in zip(alphas.items(), printed, strict=True)
-        ]
-        kinds = self._garments({n: one for n, (one,) in zip(alphas, subjects, strict=True)}, examples)
-        for number, tags in zip(alphas, halved(tagger.tag, subjects, RejectedInput), strict=True):
+        tagged = halved(tagger.tag, [[subject] for subject in read.values()], RejectedInput)
+        for number, tags in zip(read, tagged, strict=True):
             example = examples[number]
             if isinstance(tags, RejectedInput):
                 answers[number] = Understood(example, _NOTHING, set_aside=str(tags))

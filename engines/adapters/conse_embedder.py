@@ -85,8 +85,8 @@ class ConseEmbedder:
             [
                 Part("words", _WORDS, share=0.12, said=1.0),
                 Part("things", self._things.size, share=0.12, said=0.8),
-                Part("garments", self._garments.size, share=0.15, said=1.0),
                 Part("colours", self._colours.size, share=0.15, said=1.5),
+                Part("garments", self._garments.size, share=0.15, said=1.0),
                 Part("print", self._print.size, share=0.03, said=0.3),
                 Part("looks", _LOOKS, share=0.43, said=0.0),
             ]
@@ -147,13 +147,15 @@ class ConseEmbedder:
     def _of_classes(self, sight: Sight) -> Row:
         """(512,), ConSE."""
         likeliest = sorted(sight.by_class.items(), key=lambda item: (-item[1], item[0]))[:_LIKELIEST]
-        return unit(np.sum([p * self._class(name) for name, p in likeliest], axis=0))
+        total: Row = np.sum([p * self._class(name) for name, p in likeliest], axis=0)
+        return unit(total)
 
     def _class(self, name: str) -> Row:
         """(512,), the mean of what a class is called."""
         if name not in self._named:
             self._named[name] = self._mean_of(self._called(name))
-        return self._named[name]
+        row: Row = self._named[name]
+        return row
 
     def _called(self, name: str) -> list[str]:
         """A class's own name, and its product type's in both languages."""

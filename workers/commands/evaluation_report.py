@@ -100,7 +100,7 @@ def _summary(report: Report) -> _Table:
             one.labelled,
             one.not_applicable,
             one.said,
-            *(_interval(getattr(one, name)) for name in shown),
+            *(interval(getattr(one, name)) for name in shown),
         )
         for one in report.scores
     ]
@@ -117,7 +117,7 @@ def _values(one: AttributeScores) -> _Table:
 
 
 def _reliability(one: AttributeScores) -> _Table:
-    lines = [(f"{bin_.confidence:.2f}", bin_.answers, _interval(bin_.right)) for bin_ in one.reliability]
+    lines = [(f"{bin_.confidence:.2f}", bin_.answers, interval(bin_.right)) for bin_ in one.reliability]
     return _Table(f"Reliability of {one.attribute}", ("mean confidence", "answers", "right"), lines)
 
 
@@ -157,7 +157,7 @@ def _notes(report: Report) -> list[str]:
 def _as_markdown(report: Report, tables: Sequence[_Table]) -> str:
     parts = [
         f"# Understanding, measured\n\nWritten by the command below; do not edit.\n\n    {report.command}",
-        "\n".join(f"- {line}" for line in [*_notes(report), f"Machine: {_machine()}."]),
+        "\n".join(f"- {line}" for line in [*_notes(report), f"Machine: {machine()}."]),
     ]
     for made in tables:
         rule = ["---", *("---:" for _ in made.columns[1:])]
@@ -169,7 +169,7 @@ def _as_markdown(report: Report, tables: Sequence[_Table]) -> str:
     return "\n\n".join(parts)
 
 
-def _interval(measured: Interval | None) -> str:
+def interval(measured: Interval | None) -> str:
     return "" if measured is None else f"{measured.value:.2f} ({measured.low:.2f}–{measured.high:.2f})"
 
 
@@ -178,7 +178,7 @@ def _listed(items: Iterable[str], most: int = 10) -> str:
     return "; ".join(told[:most]) + (f"; and {len(told) - most} more" if len(told) > most else "")
 
 
-def _machine() -> str:
+def machine() -> str:
     info = Path("/proc/cpuinfo")
     named = [
         line.partition(":")[2].strip()
