@@ -96,5 +96,6 @@ class DualEncoderEmbedder:
 
 
 def _shown(subject: Subject) -> RGB:
-    """What the alpha covers, close up on grey, in a square of it; the whole photo where it covers all or fails."""
-    return squared(views(subject)[-1], (GREY, GREY, GREY))
+    """A grey square with what the alpha covers, close up; with the whole photo where it covers all, or fails."""
+    shown = subject.picture if subject.alpha.min() == 1 else views(subject)[-1]
+    return squared(shown, (GREY, GREY, GREY))
