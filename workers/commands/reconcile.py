@@ -107,7 +107,7 @@ def _show(reports: list[IndexReport], blobs: AssetReport, replays: list[int], *,
     lines += _differences(blobs, ("lost", "stray"))
     console().print(rows(table("where", "what", "state", title="Reconciled with Postgres"), lines))
     for number in replays:
-        click.echo(f"replay {number} computes the lost blobs again: vitrine replay status {number}", err=True)
+        click.echo(f"replay {number} computes the lost blobs again: vitrine replay show {number}", err=True)
     differs = not blobs.agrees or any(not report.agrees for report in reports)
     if differs and not repaired:
         click.echo("to mend it: vitrine reconcile --repair", err=True)
