@@ -143,13 +143,14 @@ def test_first_hits_of_another_colour_are_named() -> None:
     among = gallery(embedder, [blob((200, 30, 30)), blob((30, 30, 200))])
     first = Way("first", lambda texts, found: np.tile([1.0, 0.0], (len(texts), 1)))
     texts = [("red", "red"), ("蓝色的", "blue")]
-    [told] = colours_first(texts, [("red",), ("blue", "white")], [first], among, ["one", "two"])
+    [told] = colours_first("t", texts, [("red",), ("blue", "white")], [first], among, ["one", "two"])
     assert told.right.value == 0.5
     assert told.wrong == (("蓝色的", "one"),)
     truths = [{"colour": ("red",), "product_type": ("sofa",)}, {"colour": (), "product_type": ("tent",)}]
-    assert colour_queries(vocabulary(), truths) == [
-        *(("red", "red"), ("红色的", "red"), ("red sofa", "red"), ("红色沙发", "red"))
-    ]
+    assert colour_queries(vocabulary(), truths) == {
+        "a colour": [("red", "red"), ("红色的", "red")],
+        "a colour and a type": [("red sofa", "red"), ("红色沙发", "red")],
+    }
 
 
 def test_every_vendure_product_has_a_chinese_name() -> None:
