@@ -26,7 +26,7 @@ _NOW = text("SELECT nextval('presentation_versions')")
 _READ = text("""
 SELECT p.id, p.live, p.source, p.facts, pr.version, pr.corrections, (
     SELECT jsonb_object_agg(f.key, f.value) FROM jsonb_each(pr.fields) f
-    WHERE f.key IN ('tags', 'keywords') OR f.value->>'stage' = ANY(:stages)) AS fields
+    WHERE f.key = 'tags' OR starts_with(f.key, 'texts/') OR f.value->>'stage' = ANY(:stages)) AS fields
 FROM products p LEFT JOIN presentations pr ON pr.product_id = p.id
 WHERE p.id = ANY(:ids) ORDER BY p.id
 """)

@@ -100,13 +100,16 @@ def payload(source: str, product: Product, fields: Mapping[str, Any]) -> dict[st
 
 
 def words(product: Product, fields: Mapping[str, Any]) -> Sparse:
-    """The words of a product, the merchant's and in both languages those that were seen, as a sparse vector."""
+    """The words of a product as a sparse vector: the merchant's, in both languages those that were seen, and those
+    printed on it."""
     seen = [word for tag in fields.get("tags") or () for word in (tag["en"], tag["zh"])]
+    printed = [line["text"] for name in sorted(fields) if name.startswith("texts/") for line in fields[name]]
     found = sparse.document(
         [
             (product.title, 3.0),
             (f"{product.category} {product.brand} {' '.join(product.tags)}", 2.0),
             (" ".join(seen), 1.5),
+            (" ".join(printed), 1.0),
             (product.description[:_DESCRIPTION], 1.0),
         ]
     )
