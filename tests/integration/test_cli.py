@@ -214,6 +214,7 @@ def test_an_engine_that_asks_for_the_photos_gets_them(
 def test_show_tells_what_the_shop_shows_and_how_it_came_about(running: Running, bag: str) -> None:
     known = running.json("show", bag)
     stages = {"photo", "screen", "read_text", "cutout", "caption", "tag", "pitch"}
+    stages |= {"embed_image", "embed_text", "index"}
     assert {run["stage"] for run in known["runs"]} == stages
     told = running.ok("show", bag)
     served = known["presentation"]
@@ -286,8 +287,8 @@ def test_publishing_again_changes_nothing(running: Running, bag: str) -> None:
 def test_process_reuses_what_has_not_changed(running: Running, bag: str) -> None:
     told = running.ok("process", bag).splitlines()
     assert told[-1] == "done"
-    assert len(told) == 8
-    assert all("reused" in line for line in told[:-1])
+    assert len(told) == 11
+    assert [line for line in told[:-1] if "reused" not in line] == ["index 1 done"]
 
 
 def test_status_shows_everything_at_work(running: Running, bag: str) -> None:
