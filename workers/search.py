@@ -163,8 +163,8 @@ class Search:
 def query_of(
     embedder: Embedder,
     wish: Wish,
-    narrow: Narrow = Narrow(),
-    look: Mapping[str, Row] | None = None,  # noqa: B008
+    narrow: Narrow = Narrow(),  # noqa: B008 -- immutable
+    look: Mapping[str, Row] | None = None,
 ) -> HybridQuery:
     """What to ask the index for: words alone, or a photo, a row for each named vector, changed by the words."""
     narrow = replace(
