@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
+from pipeline.errors import ConfigurationError
 from storage.vectors import Point, VectorIndex
 from tests.conftest import QdrantServer
 
@@ -61,3 +64,36 @@ def test_a_point_deleted_and_written_again_is_there(filled: VectorIndex) -> None
     filled.write(COLLECTION, [_point(1, 5)])
     filled.delete(COLLECTION, {1: 4})
     assert dict(filled.versions(COLLECTION))[1] == 5
+
+
+def asked(server: QdrantServer, path: str, key: str | None = None) -> httpx.Response:
+    address = httpx.URL(server.url)
+    headers = {"api-key": address.password if key is None else key}
+    return httpx.get(f"http://127.0.0.1:{address.port}{path}", headers=headers, trust_env=False)
+
+
+@pytest.mark.parametrize("key", ["", "wrong"])
+def test_who_has_no_key_learns_nothing(qdrant: QdrantServer, key: str) -> None:
+    refused = asked(qdrant, "/collections", key)
+    assert refused.status_code == 401
+    assert refused.json()["result"] is None
+
+
+def test_the_key_is_nobody_elses_to_read(qdrant: QdrantServer) -> None:
+    assert stat.S_IMODE((qdrant.folder / "access.json").stat().st_mode) == 0o600
+
+
+def test_what_is_not_answered_says_so(qdrant: QdrantServer) -> None:
+    told = asked(qdrant, "/telemetry")
+    assert told.status_code == 404
+    assert "GET /telemetry is not answered" in told.json()["status"]["error"]
+
+
+def test_a_folder_has_one_owner(qdrant: QdrantServer) -> None:
+    with pytest.raises(ConfigurationError, match="another process runs the qdrant"):
+        QdrantServer(qdrant.folder).start()
+
+
+def test_a_folder_that_never_ran_has_no_url(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="vitrine up"):
+        _ = QdrantServer(tmp_path).url
