@@ -35,9 +35,9 @@ _LONGEST = 10_000
 _SPARE = 5
 """Hits asked for beyond those wanted, for the place of such as are gone."""
 
-_LIFTS: Mapping[str, float] = {"colour": 0.25, "product_type": 0.25, "category": 0.15, "pattern": 0.15}
-_LIFT = 0.1
-"""What bearing a wished-for value adds to a score of at most 1."""
+_LIFTS: Mapping[str, float] = {"colour": 0.05, "product_type": 0.05, "category": 0.03, "pattern": 0.03}
+_LIFT = 0.02
+"""What bearing a wished-for value adds to a score. Wishes are in the vectors too: these settle what is close."""
 
 
 @dataclass(frozen=True, slots=True)

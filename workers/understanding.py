@@ -114,6 +114,18 @@ class Understanding:
             answers[number] = Subject(pictures[number], alpha, lines, facts)
         return [answers[number] for number in range(len(examples))]
 
+    def tagged(self, read: Sequence[tuple[Example, Subject]]) -> list[Reviewed]:
+        """What holds of photographs that were read already, of what is refused nothing."""
+        tagger: Tagger = self._get("tagger")
+        return [
+            _NOTHING
+            if isinstance(tags, RejectedInput)
+            else review(vocabulary(), tags, self._given(example))
+            for (example, _), tags in zip(
+                read, halved(tagger.tag, [[subject] for _, subject in read], RejectedInput), strict=True
+            )
+        ]
+
     def _batch(self, examples: Sequence[Example]) -> list[Understood]:
         answers: dict[int, Understood] = {}
         read: dict[int, Subject] = {}

@@ -18,6 +18,7 @@ from engines.evaluation.retrieval import (
     FirstHits,
     Gallery,
     Line,
+    Way,
     changed_colours,
     colour_queries,
     colours_first,
@@ -35,10 +36,11 @@ from pipeline.errors import RejectedInput
 from workers.bootstrap import build_kit
 from workers.commands.evaluation_report import interval, machine
 from workers.commands.terminal import console, print_json, rows, table
+from workers.hybrid_ways import hybrid_way
 from workers.settings import settings
 from workers.understanding import Understanding
 
-_ROLES = ("segmenter", "text_reader", "embedder")
+_ROLES = ("segmenter", "text_reader", "tagger", "embedder")
 _MEASURES = ("recall_1", "recall_5", "recall_10", "mrr", "precision_10", "ndcg_10")
 _COLUMNS = ("way", "R@1", "R@5", "R@10", "MRR", "P@10", "nDCG@10")
 _LABELS = Path(engines.evaluation.__file__).with_name("vendure.csv")
@@ -69,7 +71,8 @@ def retrieval(chosen: str, clothing: Path | None, errors: bool, markdown: bool, 
     """Measure an embedder: recall, MRR and nDCG by exact cosine, with 95% intervals.
 
     The photographs are the kit's: `vitrine engines --fetch --photos`. Their titles, descriptions and facets are
-    queries only; nothing of them is in what is searched. What is measured how: docs/evaluation/retrieval.md.
+    queries only, but in the line "as users have it"; nothing of them is in what the other lines search. What is
+    measured how: docs/evaluation.md.
 
     \b
     Example:
@@ -83,7 +86,12 @@ def retrieval(chosen: str, clothing: Path | None, errors: bool, markdown: bool, 
     embedder: Embedder = seen.engine("embedder")
     shop = _readable(seen, _labelled().examples)
     among = gallery(embedder, [subject for _, subject in shop])
-    lines, firsts = _shop(shop, among, embedder)
+    tagged = seen.tagged(shop)
+    with (
+        hybrid_way("hybrid, nothing of the merchant's", embedder, shop, tagged, among, told=False) as withheld,
+        hybrid_way("hybrid, as users have it", embedder, shop, tagged, among, told=True) as whole,
+    ):
+        lines, firsts = _shop(shop, among, embedder, [*ways_of_words(embedder), withheld, whole])
     lines += _garments(seen, embedder, among.cutouts)
     if clothing is not None:
         lines += _classes(seen, embedder, clothing)
@@ -107,11 +115,11 @@ def _labelled() -> Labelled:
 
 
 def _shop(
-    shop: Sequence[tuple[Example, Subject]], among: Gallery, embedder: Embedder
+    shop: Sequence[tuple[Example, Subject]], among: Gallery, embedder: Embedder, ways: Sequence[Way]
 ) -> tuple[list[Line], list[FirstHits]]:
     with _LABELS.open(encoding="utf-8", newline="") as text:
         chinese = {row["file"]: row["product_zh"] for row in csv.DictReader(text)}
-    examples, ways = [one for one, _ in shop], ways_of_words(embedder)
+    examples = [one for one, _ in shop]
     itself = np.eye(len(examples), dtype=np.bool_)
     asked = {
         "English names → photos": [one.facts.title for one in examples],
