@@ -21,10 +21,10 @@ from bench.ground import Ground, Row
 from engines.devices import Device
 from engines.kit import Kit
 from engines.models import Folder, Model, listing_digest
-from engines.protocols import RGB
+from engines.protocols import RGB, Subject
 from engines.registry import Engines, load_adapters, with_models
 from storage.pictures import decode
-from tests.checkpoints import blip
+from tests.checkpoints import blip, clip
 from tests.checkpoints_vlm import tiny_llava
 
 _BATCH = 8
@@ -44,6 +44,7 @@ def engines(ground: Ground) -> None:
         models = {
             "blip": _pinned(blip(root / "blip")),
             "llava": _pinned(tiny_llava(root / "llava")),
+            "clip_embedder": _pinned(clip(root / "clip")),
         }
         pool = Engines(kit, Device.choose(), 4096, with_models(load_adapters(), models))
         for name, work in _WORK.items():
@@ -197,10 +198,33 @@ def _llava(engine: Any) -> tuple[Work, Work]:
     return asked, raw
 
 
+def _clip_embedder(engine: Any) -> tuple[Work, Work]:
+    encoder = engine._encoder
+    torch, model = encoder._torch, encoder._model
+    covered: dict[tuple[int, ...], Any] = {}
+
+    def embedded(pictures: Pictures) -> Any:
+        for picture in pictures:
+            covered.setdefault(picture.shape[:2], np.ones(picture.shape[:2], np.float32))
+        return engine.embed_photos([Subject(picture, covered[picture.shape[:2]]) for picture in pictures])
+
+    def raw(pictures: Pictures) -> Any:
+        # The photos are square: there is nothing to fill up.
+        images = encoder._images(
+            images=list(pictures), return_tensors="pt", input_data_format="channels_last"
+        )
+        with torch.inference_mode():
+            rows = model.get_image_features(pixel_values=images["pixel_values"]).pooler_output
+        return torch.nn.functional.normalize(rows).numpy()
+
+    return embedded, raw
+
+
 _WORK: dict[str, Callable[[Any], tuple[Work, Work]]] = {
     "u2netp": _u2netp,
     "efficientnet_lite2": _efficientnet,
     "oid_ssd": _oid,
     "blip": _blip,
     "llava": _llava,
+    "clip_embedder": _clip_embedder,
 }

@@ -95,10 +95,8 @@ class Found:
     """By named vector: the best cosine to ``seen``, and of which row."""
     text: float | None
     """The cosine to ``said``."""
-    held: frozenset[int]
-    """The indices of the product's words."""
     shared: frozenset[int]
-    """Those of them that are in ``words``."""
+    """The indices that ``words`` and the product share."""
 
 
 def search(index: VectorIndex, collection: str, query: HybridQuery, limit: int) -> list[Found]:
@@ -202,4 +200,4 @@ def _found(point: models.ScoredPoint, query: HybridQuery) -> Found:
     held = frozenset(vectors[WORDS].indices) if WORDS in vectors else frozenset()
     shared = held & frozenset(query.words.indices) if query.words else frozenset()
     assert isinstance(point.id, int)
-    return Found(point.id, point.score, point.payload or {}, photos, text, held, frozenset(shared))
+    return Found(point.id, point.score, point.payload or {}, photos, text, frozenset(shared))

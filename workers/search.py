@@ -13,6 +13,7 @@ import numpy as np
 import structlog
 from sqlalchemy import Engine
 
+from engines.looks.composing import LateFusion
 from engines.protocols import RGB, Alpha, Embedder, Segmenter, Subject
 from engines.registry import Engines
 from engines.words import sparse
@@ -26,7 +27,6 @@ from storage.spaces import Space, Spaces
 from storage.vectors import PHOTOS, Sparse, VectorIndex
 from tasks._stage import load_stages
 from tasks.cutout import judge
-from workers.compose import compose
 
 _log = structlog.get_logger("vitrine.search")
 
@@ -148,7 +148,7 @@ class Search:
         if photo is not None:
             seen = self._look(embedder, photo)
             if said is not None:
-                seen = {name: compose(row, said) for name, row in seen.items()}
+                seen = {name: LateFusion().compose(row[None], said[None])[0] for name, row in seen.items()}
         elif said is not None:
             seen = dict.fromkeys(PHOTOS, said)
         words = sparse.query(wish.text)
@@ -172,7 +172,6 @@ class Search:
 
     def _hits(self, space: Space, query: HybridQuery, wish: Wish, limit: int) -> list[Hit]:
         """Ask for a few more than wanted, and for more still where many are gone."""
-        refused = _indices(wish.without)
         asked = limit + _SPARE
         while True:
             found = search(self._index, space.collection, query, asked)
@@ -180,7 +179,7 @@ class Search:
             hits = [
                 Hit(round(one.score, 4), documents[one.id], _reasons(one, query, wish, documents[one.id]))
                 for one in found
-                if one.id in documents and not refused & one.held
+                if one.id in documents and not _bears(documents[one.id], wish.without)
             ]
             if len(hits) >= limit or len(found) < asked or asked > 4 * _MOST:
                 return hits[:limit]
@@ -201,8 +200,12 @@ def _number(bound: Any, given: float | None) -> float | None:
     return given if given is not None or bound is None else float(bound)
 
 
-def _indices(words: Sequence[str]) -> frozenset[int]:
-    return frozenset(index for word in words for index in sparse.query(word).indices)
+def _bears(document: Mapping[str, Any], refused: Sequence[str]) -> bool:
+    """Whether a title or a tag holds all words of a refused phrase. A description may be there to say the same."""
+    tags = [word for tag in document.get("tags") or () for word in (tag["en"], tag["zh"])]
+    held = set(sparse.tokens(" ".join([document["title"] or "", *tags])))
+    phrases = [set(sparse.tokens(phrase)) for phrase in refused]
+    return any(phrase and phrase <= held for phrase in phrases)
 
 
 def _reasons(found: Found, query: HybridQuery, wish: Wish, document: Mapping[str, Any]) -> tuple[Reason, ...]:

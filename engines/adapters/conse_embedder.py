@@ -24,7 +24,7 @@ from engines.looks.projection import signs
 from engines.looks.sights import MODELS, Models, Sight, sights, views
 from engines.protocols import Embedder, ImageEncoder, Subject
 from engines.words.lexicon import Mention, lexicon, tokenise
-from engines.words.text import HAN, one_line
+from engines.words.text import HAN, holds_word, one_line
 from engines.words.vocabulary import FILE, ProductType, vocabulary
 
 _WORDS = 512
@@ -127,7 +127,7 @@ class ConseEmbedder:
         return self.parts.texts([self._text(one_line(text, _LONGEST)) for text in texts])
 
     def _text(self, text: str) -> dict[str, Row]:
-        if not any(character.isalnum() for character in text):
+        if not holds_word(text):
             return {}
         mentions = self._lexicon.find(text)
         said = {"colours": self._colours.text(mentions)}

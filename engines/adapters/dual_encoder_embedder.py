@@ -106,8 +106,8 @@ class DualEncoderEmbedder:
 
 
 def _shown(subject: Subject) -> RGB:
-    """What the alpha covers, close up on grey, in a square of it; the whole photo where it covers all or fails."""
-    return _square(views(subject)[-1])
+    """A grey square with what the alpha covers, close up; with the whole photo where it covers all, or fails."""
+    return _square(subject.picture if subject.alpha.min() == 1 else views(subject)[-1])
 
 
 def _square(photo: RGB) -> RGB:

@@ -50,6 +50,8 @@ def normalised(picture: RGB, size: tuple[int, int]) -> npt.NDArray[np.float32]:
 def squared(picture: RGB, around: Colour = (127, 127, 127)) -> RGB:
     """The whole picture in the middle of a square, grey unless told: what crops to a square cuts nothing off."""
     height, width = picture.shape[:2]
+    if height == width:
+        return picture
     side = max(height, width)
     square = np.full((side, side, 3), around, np.uint8)
     top, left = (side - height) // 2, (side - width) // 2

@@ -34,7 +34,7 @@ SECRETS = {
     "FLOWER_BASIC_AUTH": "operator:fl0secret",
 }
 ONE_SHOT = {"migrate", "kit"}
-QUEUES = {"fetch", "vision"}
+QUEUES = {"fetch", "vision", "index", "shadow"}
 
 Services = dict[str, dict[str, Any]]
 

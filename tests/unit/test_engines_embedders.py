@@ -28,7 +28,7 @@ TOWERS = {
 }
 """Engines that load a checkpoint, and the tiny one they load here."""
 
-KIT: tuple[str, ...] = ()
+KIT = ("conse",)
 """Engines of the embedded kit: an embedder of one's own is put under contract by its name here."""
 
 TEXTS = ("red shirt", "white shoes", "a sofa", "lamp 42", "thing", "blue cup", "chair", "a wooden desk")
