@@ -31,7 +31,7 @@ _INT8_OPS = ("DynamicQuantizeLinear", "MatMulInteger")
 def export(tower: ImageTower, sample: Pixels, file: Path, origin: str) -> None:
     """Write the tower for one photograph at a time, in fp32; ``sample`` is (1, 3, H, W), and fixes the size.
 
-    What can be worked out ahead is folded. ``origin`` is the identity of the model, kept in the file.
+    ``origin`` is the identity of the model, kept in the file.
     """
     import onnx
     import torch
@@ -50,7 +50,7 @@ def export(tower: ImageTower, sample: Pixels, file: Path, origin: str) -> None:
             verbose=False,
         )
         file.parent.mkdir(parents=True, exist_ok=True)
-        quant_pre_process(str(raw), str(file), skip_symbolic_shape=True)
+        quant_pre_process(str(raw), str(file), skip_optimization=True, skip_symbolic_shape=True)
     model = onnx.load(file)
     model.producer_name, model.doc_string = "vitrine", ""
     model.metadata_props.add(key=ORIGIN, value=origin)
@@ -102,7 +102,8 @@ def fp16_int8(source: Path, file: Path, calibration: Sequence[Pixels], device: D
         file,
         op_types_to_quantize=list(_MATRICES),
         per_channel=True,
-        nodes_to_exclude=kept,
+        # A Gemm is taken apart first, and its product bears another name then.
+        nodes_to_exclude=[*kept, *(f"{name}_MatMul" for name in kept)],
     )
     with _quiet():
         mixed = convert_float_to_float16(

@@ -56,6 +56,11 @@ measured."""
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Folder for the exports, new or empty."
 )
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="CPU threads to measure with, as a worker has them; all by default.",
+)
 @click.option("--activate", default="", metavar="NAME", help="Pin the export as a model of this name.")
 def optimise(
     engine: str,
@@ -65,6 +70,7 @@ def optimise(
     photos: Path,
     limit: int | None,
     out: Path,
+    threads: int | None,
     activate: str,
 ) -> None:
     """Export the image tower of ENGINE to ONNX, smaller and faster, and measure what that costs.
@@ -83,7 +89,8 @@ def optimise(
         raise click.UsageError("say what to make: --int8, --prune SHARE or --device")
     if activate and (chosen > 1 or for_devices):
         raise click.UsageError("--activate goes with either --int8 or --prune, and with nothing else")
-    engines = build_engines(settings(), Device("cpu", "float32", Device.choose().threads))
+    device = Device("cpu", "float32", Device.choose(threads).threads)
+    engines = build_engines(settings(), device)
     registration = _towered(engines, engine)
     found = _Photos.of(photos, limit)
     if activate:
@@ -91,7 +98,7 @@ def optimise(
     check_empty(out)
     _check_libraries()
     tower: ImageTower = engines.get(engine).image_tower()
-    run = _Run(registration, tower, found, out, Device("cpu", "float32", Device.choose().threads))
+    run = _Run(registration, tower, found, out, device)
     if in_int8:
         run.make_int8()
     if prune is not None:
@@ -185,6 +192,7 @@ class _Run:
         paces = speeds(timed, (self._apart * TIMED)[:TIMED])
         return Report(
             engine=label,
+            threads=self._device.threads,
             photos=len(self._photos.measured),
             looked_at=len(self._apart),
             classes=len(set(classes or ())),

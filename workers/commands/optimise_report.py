@@ -35,6 +35,7 @@ class Report:
     """One run. ``torch`` is its pace in photographs a second; ``removed`` are heads by layer."""
 
     engine: str
+    threads: int
     photos: int
     looked_at: int
     classes: int
@@ -47,6 +48,7 @@ class Report:
             "engine": self.engine,
             "command": command(sys.argv),
             "machine": machine(),
+            "threads": self.threads,
             "exporter": {name: importlib.metadata.version(name) for name in ("onnx", "onnxscript")},
             "photos": {"measured": self.photos, "looked_at": self.looked_at, "classes": self.classes},
             "claimed_loss_percent": CLAIMED_LOSS,
@@ -105,7 +107,7 @@ def print_report(report: Report) -> None:
     )
     if report.photos < LEAST_PHOTOS:
         out.print(f"Fewer than {LEAST_PHOTOS} photographs cannot show so small a loss.")
-    out.print(f"Machine: {machine()}.")
+    out.print(f"Machine: {machine()}; {report.threads} threads a call.")
     click.echo("report.json has all of it", err=True)
 
 
