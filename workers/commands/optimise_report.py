@@ -5,68 +5,45 @@ from __future__ import annotations
 import importlib.metadata
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from engines.optimisation.retrieval import CLAIMED_LOSS, LEAST_PHOTOS, Cost
+from engines.optimisation.retrieval import CLAIMED_LOSS, LEAST_PHOTOS
 from workers.commands.evaluation_report import machine
 from workers.commands.terminal import console, rows, table
+from workers.optimisation import Report
 
 _FASTEST = "torch"
 
 
-@dataclass(frozen=True, slots=True)
-class Export:
-    """One file: ``size`` in bytes, ``pace`` in photographs a second, ``cost`` beside torch in fp32."""
-
-    name: str
-    file: Path
-    size: int
-    pace: float
-    cost: Cost
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """One run. ``torch`` is its pace in photographs a second; ``removed`` are heads by layer."""
-
-    engine: str
-    threads: int
-    photos: int
-    looked_at: int
-    classes: int
-    torch: Mapping[str, float]
-    removed: Sequence[Sequence[int]]
-    exports: Sequence[Export]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "engine": self.engine,
-            "command": command(sys.argv),
-            "machine": machine(),
-            "threads": self.threads,
-            "exporter": {name: importlib.metadata.version(name) for name in ("onnx", "onnxscript")},
-            "photos": {"measured": self.photos, "looked_at": self.looked_at, "classes": self.classes},
-            "claimed_loss_percent": CLAIMED_LOSS,
-            "torch_photos_per_second": dict(self.torch),
-            "removed_heads": [list(heads) for heads in self.removed],
-            "exports": [
-                {
-                    "name": one.name,
-                    "file": one.file.as_posix(),
-                    "bytes": one.size,
-                    "photos_per_second": one.pace,
-                    "times_torch": one.pace / self.torch[_FASTEST],
-                    "within_claim": one.cost.loss.value <= CLAIMED_LOSS,
-                    **asdict(one.cost),
-                }
-                for one in self.exports
-            ],
-        }
+def as_json(report: Report) -> dict[str, Any]:
+    return {
+        "engine": report.engine,
+        "command": command(sys.argv),
+        "machine": machine(),
+        "threads": report.threads,
+        "exporter": {name: importlib.metadata.version(name) for name in ("onnx", "onnxscript")},
+        "photos": {"measured": report.photos, "looked_at": report.looked_at, "classes": report.classes},
+        "claimed_loss_percent": CLAIMED_LOSS,
+        "torch_photos_per_second": dict(report.torch),
+        "removed_heads": [list(heads) for heads in report.removed],
+        "exports": [
+            {
+                "name": one.name,
+                "file": one.file.as_posix(),
+                "bytes": one.size,
+                "photos_per_second": one.pace,
+                "times_torch": one.pace / report.torch[_FASTEST],
+                "within_claim": one.cost.loss.value <= CLAIMED_LOSS,
+                **asdict(one.cost),
+            }
+            for one in report.exports
+        ],
+    }
 
 
 def print_report(report: Report) -> None:
