@@ -84,10 +84,11 @@ class Understanding:
         """The engine of a role, loaded."""
         return self._get(role)
 
-    def subjects(self, examples: Sequence[Example]) -> list[Subject | RejectedInput]:
+    def subjects(self, examples: Sequence[Example], *, printed: bool = True) -> list[Subject | RejectedInput]:
         """Each photograph as the stages photo, cutout and read_text hand it on, or why it cannot be read.
 
-        One whose cut-out is refused comes with an alpha of ones, as a whole.
+        One whose cut-out is refused comes with an alpha of ones, as a whole. Reading takes the most time:
+        without ``printed`` it is left out.
         """
         answers: dict[int, Subject | RejectedInput] = {}
         pictures: dict[int, RGB] = {}
@@ -106,8 +107,9 @@ class Understanding:
             except RejectedInput:
                 # As the stages do it: what a photo shows as a whole can still be told.
                 alphas[number] = whole(pictures[number])
-        printed = self._printed([pictures[number] for number in alphas])
-        for (number, alpha), lines in zip(alphas.items(), printed, strict=True):
+        shown = [pictures[number] for number in alphas]
+        read = self._printed(shown) if printed else [()] * len(shown)
+        for (number, alpha), lines in zip(alphas.items(), read, strict=True):
             facts = self._said(examples[number], "tagger") if "tagger" in self._names else CatalogFacts()
             answers[number] = Subject(pictures[number], alpha, lines, facts)
         return [answers[number] for number in range(len(examples))]

@@ -170,6 +170,7 @@ def changed_colours(
 
 
 def colours_first(
+    task: str,
     texts: Sequence[tuple[str, str]],
     named: Sequence[Sequence[str]],
     ways: Iterable[Way],
@@ -186,25 +187,28 @@ def colours_first(
             if colour not in named[photo]
         ]
         share = wilson(len(texts) - len(wrong), len(texts))
-        found.append(FirstHits("colour first", way.name, len(texts), share, tuple(wrong)))
+        found.append(FirstHits(task, way.name, len(texts), share, tuple(wrong)))
     return found
 
 
 def colour_queries(
     words: Vocabulary, labels: Sequence[Mapping[str, tuple[str, ...]]]
-) -> list[tuple[str, str]]:
-    """(text, colour): every labelled colour alone, and every pair of main colour and product type, in both
-    languages."""
+) -> Mapping[str, list[tuple[str, str]]]:
+    """(text, colour) by kind of query, in both languages: every main colour alone, and with its product type."""
     colours, types = words.values("colour"), words.values("product_type")
     mains = [(truth.get("colour", ()), truth.get("product_type", ())) for truth in labels]
     alone = sorted({its[0] for its, _ in mains if its})
     pairs = sorted({(its[0], kinds[0]) for its, kinds in mains if its and kinds})
-    return [
-        *((colours[key].en, key) for key in alone),
-        *((colours[key].zh + "的", key) for key in alone),
-        *((f"{colours[key].en} {types[kind].en}", key) for key, kind in pairs),
-        *((colours[key].zh + types[kind].zh, key) for key, kind in pairs),
-    ]
+    return {
+        "a colour": [
+            *((colours[key].en, key) for key in alone),
+            *((colours[key].zh + "的", key) for key in alone),
+        ],
+        "a colour and a type": [
+            *((f"{colours[key].en} {types[kind].en}", key) for key, kind in pairs),
+            *((colours[key].zh + types[kind].zh, key) for key, kind in pairs),
+        ],
+    }
 
 
 def dots(queries: Rows, among: Rows) -> Floats:

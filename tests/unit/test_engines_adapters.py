@@ -110,6 +110,7 @@ RUNS: dict[str, Callable[[Any, Sequence[RGB]], list[Any]]] = {
     "template": lambda engine, pictures: engine.caption([whole(one) for one in pictures]),
     "template_pitch": lambda engine, pictures: engine.pitch([brief(one) for one in pictures]),
     "imagenet_vocabulary": lambda engine, pictures: engine.tag([[whole(one)] for one in pictures]),
+    "conse": lambda engine, pictures: [*engine.embed_photos([whole(one) for one in pictures])],
     "attributes": lambda engine, pictures: engine.answer([asked(one) for one in pictures]),
 }
 

@@ -157,3 +157,18 @@ def test_what_shapes_a_models_answers_changes_its_revision(tmp_path: Path) -> No
     plain = revision('options = { model = "a" }')
     assert revision('options = { model = "a" }\nconnection = { url = "https://x.example/v1" }') == plain
     assert revision('options = { model = "b" }') != plain
+
+
+def test_all_products_have_one_embedder(tmp_path: Path) -> None:
+    route = """
+[[routes]]
+role = "embedder"
+categories = ["shoes"]
+engines = ["conse"]
+"""
+    known, routes = engines(tmp_path, route)
+    with pytest.raises(ConfigurationError, match=r"a route for embedder: .* leave the route out"):
+        Federation(known, routes=routes)
+    (rule,) = Federation(known).rules("embedder", Recipe("embed_text", 1))
+    assert rule.takes_all
+    assert rule.fallbacks == ()

@@ -12,10 +12,11 @@ import click
 import numpy as np
 
 import engines.evaluation
-from engines.evaluation.labels import Example, held_out, read_labels
+from engines.evaluation.labels import Example, Labelled, held_out, read_labels
 from engines.evaluation.metrics import Interval
 from engines.evaluation.retrieval import (
     FirstHits,
+    Gallery,
     Line,
     changed_colours,
     colour_queries,
@@ -27,6 +28,7 @@ from engines.evaluation.retrieval import (
     words_to_photos,
 )
 from engines.looks.composing import LateFusion
+from engines.looks.parts import Rows
 from engines.protocols import CatalogFacts, Embedder, Subject
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
@@ -79,8 +81,10 @@ def retrieval(chosen: str, clothing: Path | None, errors: bool, markdown: bool, 
     choices = {"embedder": chosen} if chosen else {}
     seen = Understanding(settings(), choices, facts=False, roles=_ROLES)
     embedder: Embedder = seen.engine("embedder")
-    lines, firsts = _shop(seen, embedder)
-    lines += _garments(seen, embedder)
+    shop = _readable(seen, _labelled().examples)
+    among = gallery(embedder, [subject for _, subject in shop])
+    lines, firsts = _shop(shop, among, embedder)
+    lines += _garments(seen, embedder, among.cutouts)
     if clothing is not None:
         lines += _classes(seen, embedder, clothing)
     command = " ".join(
@@ -98,14 +102,16 @@ def retrieval(chosen: str, clothing: Path | None, errors: bool, markdown: bool, 
         _print(report, errors)
 
 
-def _shop(seen: Understanding, embedder: Embedder) -> tuple[list[Line], list[FirstHits]]:
-    folder = build_kit(settings()).path("photos-vendure")
-    labelled = read_labels(vocabulary(), _LABELS, folder)
+def _labelled() -> Labelled:
+    return read_labels(vocabulary(), _LABELS, build_kit(settings()).path("photos-vendure"))
+
+
+def _shop(
+    shop: Sequence[tuple[Example, Subject]], among: Gallery, embedder: Embedder
+) -> tuple[list[Line], list[FirstHits]]:
     with _LABELS.open(encoding="utf-8", newline="") as text:
         chinese = {row["file"]: row["product_zh"] for row in csv.DictReader(text)}
-    read = _readable(seen, labelled.examples)
-    examples, subjects = [one for one, _ in read], [subject for _, subject in read]
-    among, ways = gallery(embedder, subjects), ways_of_words(embedder)
+    examples, ways = [one for one, _ in shop], ways_of_words(embedder)
     itself = np.eye(len(examples), dtype=np.bool_)
     asked = {
         "English names → photos": [one.facts.title for one in examples],
@@ -115,45 +121,48 @@ def _shop(seen: Understanding, embedder: Embedder) -> tuple[list[Line], list[Fir
     lines = [
         line for task, texts in asked.items() for line in words_to_photos(task, texts, itself, ways, among)
     ]
-    lines += changed_colours(embedder, subjects, LateFusion(), vocabulary())
+    lines += changed_colours(embedder, [subject for _, subject in shop], LateFusion(), vocabulary())
     named = [one.truth.get("colour", ()) for one in examples]
     files = [one.facts.title for one in examples]
-    texts = colour_queries(vocabulary(), [one.truth for one in examples])
-    return lines, colours_first(texts, named, ways, among, files)
-
-
-def _garments(seen: Understanding, embedder: Embedder) -> list[Line]:
-    """Fronts find backs, among all garments and the shop's photographs."""
-    kit = build_kit(settings())
-    files = sorted((kit.path("photos-openvto") / "clothes").rglob("*_*.jpg"))
-    others = sorted((kit.path("photos-vendure") / "images").glob("*.jpg"))
-    read = _readable(seen, [Example(path.name, path, "", {}, CatalogFacts()) for path in (*files, *others)])
-    garment = [
-        (one.path.parent.name, one.path.stem.partition("_")[0]) if one.path in files else None
-        for one, _ in read
+    firsts = [
+        one
+        for task, texts in colour_queries(vocabulary(), [one.truth for one in examples]).items()
+        for one in colours_first(task, texts, named, ways, among, files)
     ]
-    vectors = photos(embedder, [subject for _, subject in read])
-    right = np.array([[a is not None and a == b for b in garment] for a in garment]) & ~np.eye(
-        len(read), dtype=np.bool_
-    )
-    fronts = [number for number, (one, _) in enumerate(read) if one.path.stem.endswith("_front")]
+    return lines, firsts
+
+
+def _garments(seen: Understanding, embedder: Embedder, others: Rows) -> list[Line]:
+    """Fronts find backs, among all garments and the shop's photographs."""
+    files = sorted((build_kit(settings()).path("photos-openvto") / "clothes").rglob("*_*.jpg"))
+    examples = [Example(path.name, path, "", {}, CatalogFacts()) for path in files]
+    subjects = [subject for _, subject in _readable(seen, examples, printed=False)]
+    vectors = np.concatenate([photos(embedder, subjects), others])
+    garments = [(path.parent.name, path.stem.partition("_")[0]) for path in files]
+    right = np.zeros((len(vectors), len(vectors)), np.bool_)
+    for one, garment in enumerate(garments):
+        for other, its in enumerate(garments):
+            right[one, other] = garment == its and one != other
+    fronts = [number for number, path in enumerate(files) if path.stem.endswith("_front")]
     return photos_to_photos("front of a garment → its back", embedder, vectors, right, fronts)
 
 
 def _classes(seen: Understanding, embedder: Embedder, folder: Path) -> list[Line]:
     labelled = read_labels(vocabulary(), folder)
-    read = _readable(seen, [one for one in labelled.examples if held_out(one.sha256)])
+    read = _readable(seen, [one for one in labelled.examples if held_out(one.sha256)], printed=False)
     kinds = np.array([one.truth["product_type"][0] for one, _ in read])
     right = (kinds[:, np.newaxis] == kinds) & ~np.eye(len(read), dtype=np.bool_)
     vectors = photos(embedder, [subject for _, subject in read])
     return photos_to_photos("phone photograph of clothes → its class", embedder, vectors, right)
 
 
-def _readable(seen: Understanding, examples: Sequence[Example]) -> list[tuple[Example, Subject]]:
+def _readable(
+    seen: Understanding, examples: Sequence[Example], *, printed: bool = True
+) -> list[tuple[Example, Subject]]:
     found = []
     for start in range(0, len(examples), 8):
         several = examples[start : start + 8]
-        for one, subject in zip(several, seen.subjects(several), strict=True):
+        for one, subject in zip(several, seen.subjects(several, printed=printed), strict=True):
             if isinstance(subject, RejectedInput):
                 raise subject
             found.append((one, subject))
@@ -177,10 +186,10 @@ def _title(task: str, lines: Sequence[Line]) -> str:
 
 def _first(one: FirstHits) -> list[str]:
     right: Interval = one.right
-    return [one.way, str(one.queries), interval(right)]
+    return [one.task, one.way, str(one.queries), interval(right)]
 
 
-_FIRST_COLUMNS = ("way", "queries", "first hit has the colour")
+_FIRST_COLUMNS = ("query", "way", "queries", "first hit has the colour")
 
 
 def _print(report: _Report, errors: bool) -> None:
@@ -192,10 +201,15 @@ def _print(report: _Report, errors: bool) -> None:
                 [_cells(one) for one in lines],
             )
         )
-    shown = table(*_FIRST_COLUMNS, right=_FIRST_COLUMNS[1:], title="Colours")
+    shown = table(*_FIRST_COLUMNS, right=_FIRST_COLUMNS[2:], title="Colours")
     out.print(rows(shown, [_first(one) for one in report.firsts]))
     if errors and report.firsts:
-        out.print(rows(table("query", "first hit", title="Another colour first"), report.firsts[-1].wrong))
+        out.print(
+            rows(
+                table("query", "first hit", title="Another colour first"),
+                [one for last in report.firsts if last.way == report.firsts[-1].way for one in last.wrong],
+            )
+        )
 
 
 def _markdown(report: _Report) -> str:
