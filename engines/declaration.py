@@ -106,6 +106,12 @@ class Loading:
         """The folder of the LoRA adapter that was trained on top of the checkpoint, if there is one."""
         return self._model().lora_folder()
 
+    def tower(self) -> Path | None:
+        """The folder of the image tower that was exported from the checkpoint, if there is one; None of an engine
+        that no deployment names."""
+        model = self.registration.model
+        return model.tower_folder() if model else None
+
     @property
     def options(self) -> Mapping[str, Any]:
         """What a deployment says of the model that shapes its answers; the adapter checks it."""

@@ -35,6 +35,9 @@ from pipeline.keys import digest
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 """The files of a checkpoint that are fetched and read: weights as safetensors only, and no code."""
 
+_LISTED = (*PATTERNS, "*.onnx")
+"""What a pinned folder is told by: an image tower of one's own is read too, and never fetched."""
+
 
 class Folder(BaseModel):
     """A folder as it was when it was pinned: ``sha256`` is that of its listing (see ``listing_digest``)."""
@@ -60,6 +63,7 @@ class Folder(BaseModel):
 class Model(BaseModel):
     """One model: a commit of a hub's repository, a folder on disk, or a server.
 
+    ``tower`` is an image tower that `vitrine optimise` exported from it, to run in the place of its own.
     ``needs`` names, for an engine that builds on others, the models to take instead of those of the engines'
     own names. ``options`` shape its answers, ``connection`` only says how it is reached; the adapter checks both.
     """
@@ -71,6 +75,7 @@ class Model(BaseModel):
     revision: str = Field(default="", pattern=r"^$|^[0-9a-f]{40}$")
     folder: Folder | None = None
     lora: Folder | None = None
+    tower: Folder | None = None
     needs: dict[str, str] = Field(default_factory=dict)
     memory_mb: int | None = Field(default=None, gt=0)
     licence: str = ""
@@ -88,19 +93,27 @@ class Model(BaseModel):
     @property
     def identity(self) -> str:
         """Changes whenever the model may answer otherwise; where its files lie does not matter."""
-        return digest(
-            [
-                self.repo,
-                self.revision,
-                self.folder.sha256 if self.folder else "",
-                self.lora.sha256 if self.lora else "",
-                self.options,
-            ]
-        ).hex()
+        parts = [
+            self.repo,
+            self.revision,
+            self.folder.sha256 if self.folder else "",
+            self.lora.sha256 if self.lora else "",
+            self.options,
+        ]
+        return digest([*parts, self.tower.sha256] if self.tower else parts).hex()
+
+    @property
+    def origin(self) -> str:
+        """The identity of the model without its exported tower: of what the tower was exported from."""
+        return self.model_copy(update={"tower": None}).identity
 
     def lora_folder(self) -> Path | None:
         """The LoRA adapter's folder, checked, if there is one."""
         return self.lora.checked("the LoRA adapter") if self.lora else None
+
+    def tower_folder(self) -> Path | None:
+        """The exported image tower's folder, checked, if there is one."""
+        return self.tower.checked("the image tower") if self.tower else None
 
     def checkpoint(self, cache: Path) -> Path:
         """The folder to load from; ``cache`` is where commits of repositories are kept.
@@ -208,7 +221,7 @@ def checked_options(kind: type[_Options], given: Mapping[str, Any], name: str) -
 
 def listing_digest(folder: Path) -> str:
     """SHA-256 of ``<sha256 of file>  <path>\\n`` over a checkpoint's files in path order, in hex."""
-    files = sorted(path for pattern in PATTERNS for path in folder.rglob(pattern) if path.is_file())
+    files = sorted(path for pattern in _LISTED for path in folder.rglob(pattern) if path.is_file())
     whole = hashlib.sha256()
     for path in dict.fromkeys(files):
         with path.open("rb") as stream:
@@ -220,7 +233,7 @@ def listing_digest(folder: Path) -> str:
 def _anchored(model: Model, beside: Path) -> Model:
     changes: Mapping[str, Folder] = {
         name: folder.model_copy(update={"path": beside / folder.path})
-        for name, folder in (("folder", model.folder), ("lora", model.lora))
+        for name, folder in (("folder", model.folder), ("lora", model.lora), ("tower", model.tower))
         if folder is not None
     }
     return model.model_copy(update=changes)

@@ -16,6 +16,7 @@ from typing import Any
 from engines.declaration import REGISTERED, Engine, EngineSpec, Loading, Registration, engine, unpinned
 from engines.devices import Device
 from engines.kit import Kit
+from engines.looks.towers import Towered
 from engines.models import Model
 from pipeline.errors import ConfigurationError
 
@@ -49,6 +50,10 @@ def with_models(
             )
         if name in registered and name != base.name:
             raise ConfigurationError(f"model {name!r} bears the name of an engine: choose another name")
+        if model.tower is not None and not issubclass(base.adapter, Towered):
+            raise ConfigurationError(
+                f"model {name!r}: engine {base.name} runs no exported image tower: take tower out of its table"
+            )
         known[name] = replace(
             base,
             name=name,

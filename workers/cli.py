@@ -50,6 +50,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "engines": ("engines", "List the engines and the model kit, and fetch the kit."),
         "models": ("models", "Pin and fetch checkpoints; swap the model that embeds."),
         "tune": ("tune", "Tune a model on what merchants corrected."),
+        "optimise": ("optimise", "Export an image tower to ONNX, smaller and faster, and measure it."),
         "schema": ("schema", "Print the contract of events or outcomes as JSON."),
         "evaluate": ("evaluate", "Measure the engines on labelled data."),
     },

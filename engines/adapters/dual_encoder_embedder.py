@@ -4,6 +4,7 @@ https://arxiv.org/abs/2303.15343) and SigLIP 2 (Tschannen et al. 2025, https://a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from engines.looks.cutouts import GREY
 from engines.looks.dual_encoders import DualEncoder
 from engines.looks.frames import squared
 from engines.looks.sights import views
+from engines.looks.towers import ImageTower, Pixels
 from engines.protocols import RGB, Embedder, Subject
 from engines.words.text import holds_word, one_line
 
@@ -87,6 +89,14 @@ class DualEncoderEmbedder:
     def embed_photos(self, subjects: Sequence[Subject]) -> npt.NDArray[np.float32]:
         return self._encoder.pictures(_shown(subject) for subject in subjects)
 
+    def image_tower(self) -> ImageTower:
+        tower = self._encoder.image_tower()
+
+        def prepared(photos: Sequence[RGB]) -> Pixels:
+            return tower.prepared([_square(photo) for photo in photos])
+
+        return replace(tower, prepared=prepared)
+
     def embed_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         lines = [one_line(text, _LONGEST) for text in texts]
         worded = [at for at, line in enumerate(lines) if holds_word(line)]
@@ -97,5 +107,8 @@ class DualEncoderEmbedder:
 
 def _shown(subject: Subject) -> RGB:
     """A grey square with what the alpha covers, close up; with the whole photo where it covers all, or fails."""
-    shown = subject.picture if subject.alpha.min() == 1 else views(subject)[-1]
-    return squared(shown, (GREY, GREY, GREY))
+    return _square(subject.picture if subject.alpha.min() == 1 else views(subject)[-1])
+
+
+def _square(photo: RGB) -> RGB:
+    return squared(photo, (GREY, GREY, GREY))

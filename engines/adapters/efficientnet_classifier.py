@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from PIL import Image
 from engines.declaration import Loading, engine
 from engines.looks.frames import scaled, squared
 from engines.looks.recent import Recent
+from engines.looks.towers import ImageTower, Pixels
 from engines.protocols import RGB, Classifier, Label
 
 _SIDE = 260
@@ -73,14 +74,26 @@ class EfficientNetClassifier:
         rows = self._recent.answers([_square(picture) for picture in pictures], self._features)
         return np.stack(rows) if rows else np.zeros((0, FEATURES), np.float32)
 
+    def image_tower(self) -> ImageTower:
+        model, torch = self._model, self._torch
+
+        class Features(torch.nn.Module):  # type: ignore[name-defined,misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.model = model
+
+            def forward(self, pixels: Any) -> Any:
+                return self.model.extract_features(pixels).mean(dim=(2, 3))
+
+        return ImageTower(Features().eval(), lambda photos: _pixels([_square(photo) for photo in photos]))
+
     def _features(self, squares: Sequence[RGB]) -> list[npt.NDArray[np.float32]]:
         chunks = [squares[start : start + _CHUNK] for start in range(0, len(squares), _CHUNK)]
         return [row for chunk in chunks for row in self._run(chunk)]
 
     def _run(self, squares: Sequence[RGB]) -> npt.NDArray[np.float32]:
-        values = (np.stack(squares).astype(np.float32) - _GREY) / np.float32(128)
         with self._torch.inference_mode():
-            batch = self._torch.from_numpy(values).permute(0, 3, 1, 2).to(self._kind, self._dtype)
+            batch = self._torch.from_numpy(_pixels(squares)).to(self._kind, self._dtype)
             found = self._model.extract_features(batch).float().mean(dim=(2, 3))
             rows: npt.NDArray[np.float32] = found.cpu().numpy()
         if not np.isfinite(rows).all():
@@ -93,6 +106,12 @@ class EfficientNetClassifier:
         for index in np.flatnonzero(row >= min(_LEAST, float(row.max()))):
             by_name[self._names[index]] += float(row[index])
         return sorted((Label(name, p) for name, p in by_name.items()), key=lambda label: -label.confidence)
+
+
+def _pixels(squares: Sequence[RGB]) -> Pixels:
+    """(N, 3, 260, 260) as the model takes them, in the layout that is quickest to it: channels last."""
+    values = (np.stack(squares).astype(np.float32) - _GREY) / np.float32(128)
+    return values.transpose(0, 3, 1, 2)
 
 
 def _square(picture: RGB) -> RGB:

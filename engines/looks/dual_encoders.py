@@ -6,20 +6,19 @@ https://arxiv.org/abs/2303.15343) and SigLIP 2 (Tschannen et al. 2025, https://a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Self, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from engines.checkpoints import load_image_processor, load_model, load_processor
 from engines.declaration import Loading
 from engines.looks.heads import unit
+from engines.looks.towers import ImageTower, Pixels, Rows, exported_tower
 from engines.protocols import RGB
 from pipeline.errors import ConfigurationError
 
-Rows = npt.NDArray[np.float32]
 _Item = TypeVar("_Item")
 
 
@@ -52,6 +51,9 @@ class DualEncoder:
         self._batch = loading.registration.batch
         self._model, self._images, self._tokenizer, self._cleaned = model, images, tokenizer, cleaned
         self._longest = int(model.config.text_config.max_position_embeddings)
+        self._exported = exported_tower(loading)
+        if self._exported is not None:
+            model.vision_model = None
 
     @classmethod
     def of_transformers(cls, loading: Loading) -> Self:
@@ -79,10 +81,27 @@ class DualEncoder:
         """(N, D), a row a text; what goes beyond the tower's length is left out."""
         return self._joined(self._of_texts(part) for part in _parts(texts, self._batch))
 
+    def image_tower(self) -> ImageTower:
+        """What makes rows of pictures, in torch; ``prepared`` takes square pictures.
+
+        Raises ConfigurationError where an exported tower runs in its place.
+        """
+        if self._exported is not None:
+            raise ConfigurationError(
+                f"engine {self._name} runs an exported image tower: take the model that it was exported from"
+            )
+        return ImageTower(_images_alone(self._model), self._pixels)
+
+    def _pixels(self, pictures: Sequence[RGB]) -> Pixels:
+        images = self._images(images=list(pictures), return_tensors="np", input_data_format="channels_last")
+        return np.asarray(images["pixel_values"], np.float32)
+
     def _of_pictures(self, pictures: list[RGB]) -> Rows:
-        images = self._images(images=pictures, return_tensors="pt", input_data_format="channels_last")
-        pixels = images["pixel_values"].to(self._model.dtype)
-        return self._rows(self._model.get_image_features, pixel_values=pixels)
+        pixels = self._pixels(pictures)
+        if self._exported is not None:
+            return self._checked(self._exported.rows(pixels))
+        values = self._torch.from_numpy(pixels).to(self._model.dtype)
+        return self._rows(self._model.get_image_features, pixel_values=values)
 
     def _of_texts(self, texts: list[str]) -> Rows:
         tokens = self._tokenizer(
@@ -100,13 +119,32 @@ class DualEncoder:
     def _rows(self, tower: Callable[..., Any], **inputs: Any) -> Rows:
         with self._torch.inference_mode():
             said = tower(**{name: value.to(self._model.device) for name, value in inputs.items()})
-        rows: Rows = unit(said.pooler_output.float().cpu().numpy(), axis=1)
+        return self._checked(said.pooler_output.float().cpu().numpy())
+
+    def _checked(self, found: Rows) -> Rows:
+        rows: Rows = unit(found, axis=1)
         if not np.isfinite(rows).all():
             raise FloatingPointError(f"{self._name} answered NaN or infinity")
         return rows
 
     def _joined(self, parts: Iterable[Rows]) -> Rows:
         return np.concatenate([np.zeros((0, self.dimension), np.float32), *parts])
+
+
+def _images_alone(model: Any) -> Any:
+    """The image half of a CLIP or SigLIP of transformers as a module of its own: pixels to rows."""
+    import torch
+
+    class Images(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.vision = model.vision_model
+            self.projection = getattr(model, "visual_projection", torch.nn.Identity())
+
+        def forward(self, pixels: Any) -> Any:
+            return self.projection(self.vision(pixel_values=pixels).pooler_output)
+
+    return Images().eval()
 
 
 def _parts(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:

@@ -226,6 +226,7 @@ def _state(model: Model, kit: Kit) -> str:
     try:
         model.checkpoint(kit.hub)
         model.lora_folder()
+        model.tower_folder()
     except ConfigurationError as error:
         return str(error)
     return "here"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -19,6 +18,7 @@ from engines.training.lora_card import card, checkpoint
 from engines.training.pairs import Pair, Skipped, pairs_of
 from pipeline.errors import ConfigurationError, RejectedInput
 from workers.bootstrap import build_engines, build_runtime
+from workers.commands.derived import check_empty, check_name, table_of
 from workers.commands.models import models_file, pinned_folder, write_model
 from workers.commands.terminal import harmless
 from workers.corrections import read_corrections
@@ -82,7 +82,8 @@ def tune(
     if not dry_run:
         if out is None:
             raise click.UsageError("say where the adapter goes: --out DIR")
-        _check_free(engines, name, out)
+        check_name(engines, name, "--name")
+        check_empty(out)
     photos = checked_options(Options, base.options, model).photos
     pairs, skipped = _collect(photos)
     _tell(pairs, skipped)
@@ -103,7 +104,7 @@ def tune(
     text = card(model, base, registration.licence, pairs, chosen, tuned)
     tuned.save(out, text, base.repo or model, base.revision)
     file = models_file()
-    write_model(file, name, _table(registration, base, out, file))
+    write_model(file, name, table_of(model, base, file) | {"lora": pinned_folder(out, file)})
     revision = build_engines(settings()).spec(name).revision
     click.echo(f"pinned {name}: {checkpoint(model, base)} with the adapter in {out}, revision {revision}")
     click.echo(_next(model, name, pairs))
@@ -136,29 +137,6 @@ def _tunable(engines: Engines, name: str) -> tuple[Registration, Model]:
 
 def _learns(registration: Registration) -> bool:
     return issubclass(registration.adapter, Llava)
-
-
-def _check_free(engines: Engines, name: str, out: Path) -> None:
-    """Whether the result can be kept is known before the hours that it takes, not after."""
-    models_file()
-    if name in engines.registered:
-        raise ConfigurationError(f"there is an engine {name!r} already, and it stays: choose another --name")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigurationError(
-            f"{out} is not an empty folder: choose another --out, so that nothing is mixed"
-        )
-
-
-def _table(registration: Registration, base: Model, out: Path, file: Path) -> dict[str, Any]:
-    """The tuned model as the file of models has it: all that its base is, and the adapter."""
-    table: dict[str, Any] = {"engine": base.engine or registration.name}
-    if base.folder is not None:
-        # As it was when it was pinned: that is what was loaded.
-        table["folder"] = pinned_folder(base.folder.path, file) | {"sha256": base.folder.sha256}
-    else:
-        table |= {"repo": base.repo, "revision": base.revision}
-    kept = {"options": dict(base.options), "memory_mb": base.memory_mb, "licence": base.licence}
-    return table | {"lora": pinned_folder(out, file)} | {key: value for key, value in kept.items() if value}
 
 
 def _tell(pairs: Sequence[Pair], skipped: Sequence[Skipped]) -> None:

@@ -1,0 +1,1 @@
+"""Image towers made smaller and faster, and what that costs."""
