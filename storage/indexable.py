@@ -51,9 +51,10 @@ WHERE EXCLUDED.version >= i.version
 _KNOWN = text("""
 SELECT product_id, version FROM index_points WHERE space_id = :space AND product_id = ANY(:products)
 """)
+# A merge join walks both sides: the bound is said of each, or every page would walk one of them from its beginning.
 _BEHIND = text("""
 SELECT p.id FROM products p JOIN presentations pr ON pr.product_id = p.id
-WHERE p.live AND p.id > :after AND EXISTS (
+WHERE p.live AND p.id > :after AND pr.product_id > :after AND EXISTS (
     SELECT FROM spaces s WHERE s.role <> 'retired' AND NOT EXISTS (
         SELECT FROM index_points i
         WHERE i.space_id = s.id AND i.product_id = p.id AND i.version >= pr.version))
@@ -73,7 +74,7 @@ _UNWRITTEN = text("DELETE FROM index_points WHERE space_id = :space AND product_
 _NOTHING_WRITTEN = text("DELETE FROM index_points WHERE space_id = :space AND removed_at IS NULL")
 _EXPECTED = text("""
 SELECT i.product_id, i.version FROM index_points i JOIN products p ON p.id = i.product_id
-WHERE i.space_id = :space AND i.removed_at IS NULL AND p.live AND i.product_id > :after
+WHERE i.space_id = :space AND i.removed_at IS NULL AND p.live AND i.product_id > :after AND p.id > :after
 ORDER BY i.product_id LIMIT :limit
 """)
 

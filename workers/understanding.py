@@ -118,9 +118,7 @@ class Understanding:
         """What holds of photographs that were read already, of what is refused nothing."""
         tagger: Tagger = self._get("tagger")
         return [
-            _NOTHING
-            if isinstance(tags, RejectedInput)
-            else review(vocabulary(), tags, self._given(example))
+            _NOTHING if isinstance(tags, RejectedInput) else review(vocabulary(), tags, self._given(example))
             for (example, _), tags in zip(
                 read, halved(tagger.tag, [[subject] for _, subject in read], RejectedInput), strict=True
             )

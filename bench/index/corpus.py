@@ -17,41 +17,39 @@ Rows = npt.NDArray[np.float32]
 DIMENSION = 512
 PHOTOS_A_PRODUCT = 2
 
-_KINDS = 500
-_SHARED, _OWN = 48, 16
+_SHARED = 48
 _COLOURS = ("black", "white", "red", "blue", "green", "beige", "grey", "brown")
 _VOCABULARY, _WORDS = 20_000, 24
 
 
 class Mixture:
-    """Unit vectors of ``DIMENSION`` numbers, in kinds of very different sizes.
+    """Unit vectors of ``DIMENSION`` numbers, in ``kinds`` of very different sizes.
 
     Every kind lies in a cone around one common direction, as the vectors of a dual encoder do (Liang et al. 2022,
-    "Mind the Gap"); kinds differ along 48 directions, products of a kind along 16 of its own with falling spread,
-    and noise of length ``noise``, where the cone's is 1.2 and a kind's 1, fills the rest. White noise alone would have
-    no near neighbours worth finding.
+    "Mind the Gap"); kinds differ along 48 directions, products of a kind along ``own`` others with falling spread,
+    and a little noise fills the rest. White noise would have no near neighbours worth finding. Fewer kinds with more
+    directions are harder to search: nothing tells a graph where to go on.
     """
 
-    def __init__(self, noise: float = 0.15) -> None:
+    def __init__(self, kinds: int = 500, own: int = 16) -> None:
         random = np.random.default_rng(20_261_123)
-        self._noise = noise
         self._cone = _unit(random.normal(size=(1, DIMENSION)))
         shared = np.linalg.qr(random.normal(size=(DIMENSION, _SHARED)))[0]
-        self._centres = _unit(random.normal(size=(_KINDS, _SHARED)) @ shared.T)
-        self._own = random.normal(size=(_KINDS, _OWN, DIMENSION)) / np.sqrt(DIMENSION)
-        self._spread = 0.5 * np.arange(1, _OWN + 1) ** -0.3
-        share = np.arange(1, _KINDS + 1) ** -0.7
+        self._centres = _unit(random.normal(size=(kinds, _SHARED)) @ shared.T)
+        self._own = random.normal(size=(kinds, own, DIMENSION)) / np.sqrt(DIMENSION)
+        self._spread = 2.0 / np.sqrt(own) * np.arange(1, own + 1) ** -0.3
+        share = np.arange(1, kinds + 1) ** -0.7
         self._share = share / share.sum()
 
     def draw(self, count: int, seed: int) -> Rows:
         """(count, DIMENSION)"""
         random = np.random.default_rng(seed)
-        kinds = random.choice(_KINDS, size=count, p=self._share)
+        kinds = random.choice(len(self._share), size=count, p=self._share)
         rows = np.empty((count, DIMENSION), np.float32)
         for start in range(0, count, 1000):
             some = kinds[start : start + 1000]
-            own = random.normal(size=(len(some), 1, _OWN)) * self._spread @ self._own[some]
-            noise = random.normal(size=(len(some), DIMENSION)) * (self._noise / np.sqrt(DIMENSION))
+            own = random.normal(size=(len(some), 1, len(self._spread))) * self._spread @ self._own[some]
+            noise = random.normal(size=(len(some), DIMENSION)) * (0.15 / np.sqrt(DIMENSION))
             rows[start : start + 1000] = _unit(1.2 * self._cone + self._centres[some] + own[:, 0] + noise)
         return rows
 

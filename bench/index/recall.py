@@ -20,7 +20,6 @@ _NEAREST = 10
 _QUERIES = 500
 _ROUNDS = 3
 _BATCH = 1000
-_MUCH = 0.6
 _RULE = 1.5
 """Qdrant's capacity planning: bytes = 1.5 · vectors · dimension · 4."""
 
@@ -53,10 +52,10 @@ _STORES: Mapping[str, tuple[Any, Sequence[Ask]]] = {
 
 
 def recall(folder: Path, count: int) -> list[Row]:
-    """Rows for each store and each way to search it, over vectors that are easy to tell apart, and harder ones."""
+    """Rows for each store and each way to search it, over vectors that fall into many kinds, and into few."""
     return [
-        *_compared(folder / "near", count, Mixture(), "", _STORES),
-        *_compared(folder / "far", count, Mixture(noise=_MUCH), "noisy ", ("float32", "int8")),
+        *_compared(folder / "easy", count, Mixture(), "", _STORES),
+        *_compared(folder / "hard", count, Mixture(kinds=20, own=64), "hard, ", ("float32", "int8")),
     ]
 
 

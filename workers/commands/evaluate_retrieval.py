@@ -88,7 +88,9 @@ def retrieval(chosen: str, clothing: Path | None, errors: bool, markdown: bool, 
     among = gallery(embedder, [subject for _, subject in shop])
     tagged = seen.tagged(shop)
     with (
-        hybrid_way("hybrid, nothing of the merchant's", embedder, shop, tagged, among, told=False) as withheld,
+        hybrid_way(
+            "hybrid, nothing of the merchant's", embedder, shop, tagged, among, told=False
+        ) as withheld,
         hybrid_way("hybrid, as users have it", embedder, shop, tagged, among, told=True) as whole,
     ):
         lines, firsts = _shop(shop, among, embedder, [*ways_of_words(embedder), withheld, whole])
