@@ -146,9 +146,7 @@ class Search:
             said = said if said.any() else None
         seen: Mapping[str, Row] = {}
         if photo is not None:
-            seen = self._look(embedder, photo)
-            if said is not None:
-                seen = {name: LateFusion().compose(row[None], said[None])[0] for name, row in seen.items()}
+            seen = self._look(embedder, photo, wish.text)
         elif said is not None:
             seen = dict.fromkeys(PHOTOS, said)
         words = sparse.query(wish.text)
@@ -160,14 +158,13 @@ class Search:
             prefer=prefer,
         )
 
-    def _look(self, embedder: Embedder, photo: RGB) -> Mapping[str, Row]:
-        """The photo as a whole, and the product in it where it can be cut out."""
+    def _look(self, embedder: Embedder, photo: RGB, text: str) -> Mapping[str, Row]:
+        """The photo as a whole, and the product in it where it can be cut out, changed by the words."""
         segmenter: Segmenter = self._engines.get(self._segmenter)
         [alpha] = segmenter.segment([photo])
         whole: Alpha = np.ones(photo.shape[:2], np.float32)
-        rows = embedder.embed_photos(
-            [Subject(photo, whole), Subject(photo, alpha if _usable(alpha) else whole)]
-        )
+        subjects = Subject(photo, whole), Subject(photo, alpha if _usable(alpha) else whole)
+        rows = LateFusion(embedder).compose([(subject, text) for subject in subjects])
         return dict(zip(PHOTOS, rows, strict=True))
 
     def _hits(self, space: Space, query: HybridQuery, wish: Wish, limit: int) -> list[Hit]:

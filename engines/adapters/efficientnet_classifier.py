@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ _CHUNK = 8
 FEATURES = 1280
 """Channels of the last convolution: the length of what ``encode`` says of a picture."""
 
+PATCHES = 81
+"""Places of its feature map, nine by nine."""
+
 _LEAST = 0.001
 """Labels under this probability are left out: hundreds of them, which together say nothing."""
 
@@ -39,7 +42,7 @@ _LEAST = 0.001
 class EfficientNetClassifier:
     """Names one of 998 things of ImageNet; its probabilities are on the low side of the truth.
 
-    It is an ``ImageEncoder`` as well, for heads trained on what it sees.
+    It is an ``ImageEncoder`` and a ``PatchEncoder`` as well, for what is trained on what it sees.
     """
 
     version: ClassVar[int] = 2
@@ -77,15 +80,23 @@ class EfficientNetClassifier:
         chunks = [squares[start : start + _CHUNK] for start in range(0, len(squares), _CHUNK)]
         return [row for chunk in chunks for row in self._run(chunk)]
 
+    def patches(self, pictures: Sequence[RGB]) -> npt.NDArray[np.float32]:
+        """(N, 81, 1280), the last convolution's channels at every place of the picture, row by row."""
+        found = [np.zeros((0, PATCHES, FEATURES), np.float32)]
+        for start in range(0, len(pictures), _CHUNK):
+            places = self._convolved([_square(picture) for picture in pictures[start : start + _CHUNK]])
+            found.append(_finite(places.flatten(2).transpose(1, 2).cpu().numpy()))
+        return np.concatenate(found)
+
     def _run(self, squares: Sequence[RGB]) -> npt.NDArray[np.float32]:
+        return _finite(self._convolved(squares).mean(dim=(2, 3)).cpu().numpy())
+
+    def _convolved(self, squares: Sequence[RGB]) -> Any:
+        """(N, 1280, 9, 9), a tensor."""
         values = (np.stack(squares).astype(np.float32) - _GREY) / np.float32(128)
         with self._torch.inference_mode():
             batch = self._torch.from_numpy(values).permute(0, 3, 1, 2).to(self._kind, self._dtype)
-            found = self._model.extract_features(batch).float().mean(dim=(2, 3))
-            rows: npt.NDArray[np.float32] = found.cpu().numpy()
-        if not np.isfinite(rows).all():
-            raise FloatingPointError("efficientnet_lite2 answered NaN or infinity")
-        return rows
+            return self._model.extract_features(batch).float()
 
     def _labels(self, row: npt.NDArray[np.float32]) -> list[Label]:
         # Two names stand for two classes each ("sunglasses", "missile"): one label with their sum.
@@ -93,6 +104,12 @@ class EfficientNetClassifier:
         for index in np.flatnonzero(row >= min(_LEAST, float(row.max()))):
             by_name[self._names[index]] += float(row[index])
         return sorted((Label(name, p) for name, p in by_name.items()), key=lambda label: -label.confidence)
+
+
+def _finite(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    if not np.isfinite(rows).all():
+        raise FloatingPointError("efficientnet_lite2 answered NaN or infinity")
+    return rows
 
 
 def _square(picture: RGB) -> RGB:
