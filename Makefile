@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench constraints kit clean
+.PHONY: help demo test check bench bench-index constraints kit clean
 
 help:
 	@echo "make demo         real Postgres, broker and workers process a shop's catalog; ends with a page to look at"
 	@echo "make test         every test, on servers of its own"
 	@echo "make check        lint, format, types, import rules"
 	@echo "make bench        what Vitrine costs, as ratios"
+	@echo "make bench-index  what the index finds and costs, at 100,000 products; takes an hour"
 	@echo "make constraints  write constraints.txt anew from what is installed"
 	@echo "make clean        delete the environment and everything built; stop a running demo first"
 
@@ -31,6 +32,9 @@ check: $(INSTALLED)
 
 bench: kit
 	$(BIN)/python -m bench
+
+bench-index: $(INSTALLED)
+	$(BIN)/python -m bench.index
 
 # Fetches what is missing only, so it needs no stamp.
 kit: $(INSTALLED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import platform
 import shutil
 import tempfile
 import time
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from rich.table import Table
 from sqlalchemy import Engine, text
 
 from engines.protocols import Witness
@@ -26,6 +29,9 @@ from tasks._runtime import Runtime
 from tasks._stage import Item, Stage, load_stages
 from tasks.caption import Captioned
 from tasks.cutout import CutOut
+from tasks.embed_image import EmbeddedImage, Vector
+from tasks.embed_text import EmbeddedText
+from tasks.index import Indexed
 from tasks.photo import Photo
 from tasks.pitch import Pitched, PointValue, Rest
 from tasks.read_text import LineValue, ReadText
@@ -47,6 +53,20 @@ class Row:
     aim: str
     met: bool | None
     notes: str = ""
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """The rows as they are printed."""
+    made = Table(
+        title=f"{platform.machine()}, Python {platform.python_version()}, Postgres with fsync",
+        show_lines=True,
+    )
+    for column in ("measured", "value", "meant to be", "", "notes"):
+        made.add_column(column)
+    for row in rows:
+        verdict = {True: "yes", False: "NO", None: ""}[row.met]
+        made.add_row(row.name, row.value, row.aim, verdict, row.notes)
+    return made
 
 
 @dataclass(slots=True)
@@ -186,7 +206,18 @@ def canned(stage: str, product: str, target: str) -> Outcome:
             return Pitched(
                 points=(PointValue(en=f"A red shoe: {key}.", zh=f"红色的鞋：{key}。", rests_on=rests_on),)
             )
+        case "embed_image":
+            return EmbeddedImage(image=_vector(key), cutout=_vector(f"{key}/cutout"))
+        case "embed_text":
+            return EmbeddedText(text=_vector(key))
+        case "index":
+            return Indexed(collections=("bench",))
     raise ValueError(f"no canned outcome for stage {stage}: add one")
+
+
+def _vector(key: str) -> Vector:
+    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])
+    return Vector.of(np.random.default_rng(seed).normal(size=512).astype(np.float32))
 
 
 def _blob(key: str) -> Blob:

@@ -26,7 +26,7 @@ _NOW = text("SELECT nextval('presentation_versions')")
 _READ = text("""
 SELECT p.id, p.live, p.source, p.facts, pr.version, pr.corrections, (
     SELECT jsonb_object_agg(f.key, f.value) FROM jsonb_each(pr.fields) f
-    WHERE f.key IN ('tags', 'keywords') OR f.value->>'stage' = ANY(:stages)) AS fields
+    WHERE f.key = 'tags' OR starts_with(f.key, 'texts/') OR f.value->>'stage' = ANY(:stages)) AS fields
 FROM products p LEFT JOIN presentations pr ON pr.product_id = p.id
 WHERE p.id = ANY(:ids) ORDER BY p.id
 """)
@@ -35,14 +35,21 @@ SELECT encode(fingerprint, 'hex') AS fingerprint, outcome FROM jobs
 WHERE fingerprint IN (SELECT decode(f, 'hex') FROM unnest(CAST(:fingerprints AS text[])) AS f)
   AND outcome IS NOT NULL
 """)
-# An older write may end later: what is known of a point never gets older.
+# An older write may end later: what is known of a point never gets older. What was never there needs no deleting
+# again, unless its product is withdrawn: then a write may be on its way.
 _WRITTEN = text("""
 INSERT INTO index_points AS i (space_id, product_id, version, removed_at)
-SELECT s.id, u.product, u.version, CASE WHEN u.removed THEN now() END
+SELECT s.id, u.product, u.version, CASE WHEN u.removed THEN CASE WHEN p.live THEN '-infinity' ELSE now() END END
 FROM json_to_recordset(CAST(:rows AS json)) AS u (space bigint, product bigint, version bigint, removed boolean)
 JOIN spaces s ON s.id = u.space JOIN products p ON p.id = u.product
-ON CONFLICT (space_id, product_id) DO UPDATE SET version = EXCLUDED.version, removed_at = EXCLUDED.removed_at
+ON CONFLICT (space_id, product_id) DO UPDATE SET version = EXCLUDED.version, removed_at = CASE
+    WHEN EXCLUDED.removed_at IS NULL THEN NULL
+    WHEN i.removed_at IS NULL THEN now()
+    ELSE GREATEST(i.removed_at, EXCLUDED.removed_at) END
 WHERE EXCLUDED.version >= i.version
+""")
+_KNOWN = text("""
+SELECT product_id, version FROM index_points WHERE space_id = :space AND product_id = ANY(:products)
 """)
 _BEHIND = text("""
 SELECT p.id FROM products p JOIN presentations pr ON pr.product_id = p.id
@@ -55,7 +62,7 @@ ORDER BY p.id LIMIT :limit
 """)
 _REMOVED = text("""
 SELECT i.product_id, i.version FROM index_points i
-WHERE i.space_id = :space AND i.removed_at IS NOT NULL AND i.product_id > :after
+WHERE i.space_id = :space AND i.removed_at > now() - make_interval(secs => :grace_s) AND i.product_id > :after
 ORDER BY i.product_id LIMIT :limit
 """)
 _PAST = text("""
@@ -186,9 +193,15 @@ class IndexedPoints:
         with self._database.connect() as connection:
             return list(connection.execute(_BEHIND, {"after": after, "limit": limit}).scalars())
 
-    def removed(self, space: Space, after: int, limit: int) -> dict[int, int]:
-        """Products removed from the space, with the version of the removal."""
-        values = {"space": space.id, "after": after, "limit": limit}
+    def known(self, space: Space, products: Sequence[int]) -> dict[int, int]:
+        """The version last written, or removed, of each of these products that the space knows."""
+        with self._database.connect() as connection:
+            rows = connection.execute(_KNOWN, {"space": space.id, "products": list(products)})
+            return {row.product_id: row.version for row in rows}
+
+    def removed(self, space: Space, grace_s: float, after: int, limit: int) -> dict[int, int]:
+        """Products removed from the space within ``grace_s`` seconds, with the version of the removal."""
+        values = {"space": space.id, "grace_s": grace_s, "after": after, "limit": limit}
         with self._database.connect() as connection:
             return {row.product_id: row.version for row in connection.execute(_REMOVED, values)}
 

@@ -31,14 +31,19 @@ _DESCRIPTION = 2_000
 def synchronise(database: Engine, index: VectorIndex, products: Sequence[int]) -> list[Space]:
     """Bring these products, by row id, up to date in every space that is filled; returns the spaces.
 
+    What was written of a product as it stands now is not written again: ``IndexedPoints.forget`` it first where
+    that is wanted.
+
     Raises IndexDown where Qdrant cannot be reached: nothing is lost, it is simply not done yet.
     """
     spaces = Spaces(database).active()
     standing = read(database, products, [space.engine for space in spaces])
     points = IndexedPoints(database)
     for space in spaces:
-        written = [point(one, one.embedded[space.engine]) for one in standing if _belongs(one, space)]
-        gone = {one.id: one.version for one in standing if not _belongs(one, space)}
+        known = points.known(space, products)
+        changed = [one for one in standing if known.get(one.id, -1) < one.version]
+        written = [point(one, one.embedded[space.engine]) for one in changed if _belongs(one, space)]
+        gone = {one.id: one.version for one in changed if not _belongs(one, space)}
         if written:
             _ensure(index, space, next(iter(written[0].dense.values())).shape[1])
             index.write(space.collection, written)
@@ -100,13 +105,16 @@ def payload(source: str, product: Product, fields: Mapping[str, Any]) -> dict[st
 
 
 def words(product: Product, fields: Mapping[str, Any]) -> Sparse:
-    """The words of a product, the merchant's and in both languages those that were seen, as a sparse vector."""
+    """The words of a product as a sparse vector: the merchant's, in both languages those that were seen, and those
+    printed on it."""
     seen = [word for tag in fields.get("tags") or () for word in (tag["en"], tag["zh"])]
+    printed = [line["text"] for name in sorted(fields) if name.startswith("texts/") for line in fields[name]]
     found = sparse.document(
         [
             (product.title, 3.0),
             (f"{product.category} {product.brand} {' '.join(product.tags)}", 2.0),
             (" ".join(seen), 1.5),
+            (" ".join(printed), 1.0),
             (product.description[:_DESCRIPTION], 1.0),
         ]
     )

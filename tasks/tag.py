@@ -122,7 +122,7 @@ def tag(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
     return [
         tags
         if isinstance(tags, RejectedInput)
-        else _outcome(
+        else outcome_of(
             review(vocabulary(), tags, catalog_facts(item.product)),
             [photo.image.digest for photo, *_ in several],
         )
@@ -146,7 +146,8 @@ def photos_of(item: Item) -> list[tuple[Photo, CutOut | None, tuple[Printed, ...
     ]
 
 
-def _outcome(reviewed: Reviewed, photos: Sequence[str]) -> Tagged:
+def outcome_of(reviewed: Reviewed, photos: Sequence[str]) -> Tagged:
+    """What holds, as it is kept; ``photos`` are the digests of the product's photos."""
     return Tagged(
         tags=tuple(_tag(tag, photos) for tag in reviewed.tags),
         keywords=tuple(Words(en=word.en, zh=word.zh) for word in reviewed.keywords),

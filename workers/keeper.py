@@ -64,11 +64,11 @@ class IndexKeeper(AbstractContextManager["IndexKeeper"]):
 
     def keep(self) -> None:
         """Do what is due."""
+        longest_s = max(spec.deadline_s + spec.lease_s for spec in self._ledger.graph.stages.values())
         for space in self._spaces.active():
             self._restore(space)
-            self._delete_again(space)
-        deadline_s = max(spec.deadline_s + spec.lease_s for spec in self._ledger.graph.stages.values())
-        self._points.forget_removed(deadline_s)
+            self._delete_again(space, longest_s)
+        self._points.forget_removed(longest_s)
         written = 0
         for products in self._behind():
             synchronise(self._ledger.engine, self._index, products)
@@ -87,10 +87,10 @@ class IndexKeeper(AbstractContextManager["IndexKeeper"]):
         elif space.role is Role.SERVING and self._index.serving() is None:
             self._index.serve(space.collection)
 
-    def _delete_again(self, space: Space) -> None:
+    def _delete_again(self, space: Space, longest_s: float) -> None:
         after = 0
         while self._index.exists(space.collection):
-            removed = self._points.removed(space, after, _REMOVED_AT_ONCE)
+            removed = self._points.removed(space, longest_s, after, _REMOVED_AT_ONCE)
             if not removed:
                 return
             self._index.delete(space.collection, removed)

@@ -129,34 +129,11 @@ class Search:
         return embedder
 
     def _query(self, space: Space | None, wish: Wish, photo: RGB | None, narrow: Narrow) -> HybridQuery:
-        narrow = replace(
-            narrow,
-            none_of=(*narrow.none_of, *(f"{attribute}:{value}" for attribute, value in wish.unwanted)),
-            price_from=_number(wish.price.lowest, narrow.price_from),
-            price_to=_number(wish.price.highest, narrow.price_to),
-            currency=narrow.currency or wish.price.currency,
-        )
-        prefer = {f"{attribute}:{value}": _LIFTS.get(attribute, _LIFT) for attribute, value in wish.wanted}
         if space is None:
-            return HybridQuery(narrow=narrow, prefer=prefer)
+            return HybridQuery(narrow=narrow)
         embedder = self._embedder(space)
-        said: Row | None = None
-        if wish.text:
-            [said] = embedder.embed_texts([wish.text])
-            said = said if said.any() else None
-        seen: Mapping[str, Row] = {}
-        if photo is not None:
-            seen = self._look(embedder, photo, wish.text)
-        elif said is not None:
-            seen = dict.fromkeys(PHOTOS, said)
-        words = sparse.query(wish.text)
-        return HybridQuery(
-            seen=seen,
-            said=said if photo is None else None,
-            words=Sparse(tuple(words.indices), tuple(words.values)) if photo is None else None,
-            narrow=narrow,
-            prefer=prefer,
-        )
+        look = self._look(embedder, photo, wish.text) if photo is not None else {}
+        return query_of(embedder, wish, narrow, look)
 
     def _look(self, embedder: Embedder, photo: RGB, text: str) -> Mapping[str, Row]:
         """The photo as a whole, and the product in it where it can be cut out, changed by the words."""
@@ -181,6 +158,34 @@ class Search:
             if len(hits) >= limit or len(found) < asked or asked > 4 * _MOST:
                 return hits[:limit]
             asked *= 2
+
+
+def query_of(
+    embedder: Embedder,
+    wish: Wish,
+    narrow: Narrow = Narrow(),  # noqa: B008 -- immutable
+    look: Mapping[str, Row] | None = None,
+) -> HybridQuery:
+    """What to ask the index for: words alone, or a photo that they have changed, a row for each named vector."""
+    narrow = replace(
+        narrow,
+        none_of=(*narrow.none_of, *(f"{attribute}:{value}" for attribute, value in wish.unwanted)),
+        price_from=_number(wish.price.lowest, narrow.price_from),
+        price_to=_number(wish.price.highest, narrow.price_to),
+        currency=narrow.currency or wish.price.currency,
+    )
+    prefer = {f"{attribute}:{value}": _LIFTS.get(attribute, _LIFT) for attribute, value in wish.wanted}
+    if look:
+        return HybridQuery(seen=look, narrow=narrow, prefer=prefer)
+    [said] = embedder.embed_texts([wish.text])
+    words = sparse.query(wish.text)
+    return HybridQuery(
+        seen=dict.fromkeys(PHOTOS, said) if said.any() else {},
+        said=said if said.any() else None,
+        words=Sparse(tuple(words.indices), tuple(words.values)),
+        narrow=narrow,
+        prefer=prefer,
+    )
 
 
 def _usable(alpha: Alpha) -> bool:

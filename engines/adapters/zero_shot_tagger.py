@@ -58,7 +58,7 @@ class ZeroShotTagger:
     The probabilities are the model's own, over the values that were asked for; they are not calibrated.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(self, loading: Loading) -> None:
         options = checked_options(Options, loading.options, loading.registration.name)

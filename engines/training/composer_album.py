@@ -89,7 +89,7 @@ class Album:
     def _page(self, photo: Photograph, dyes: Sequence[str]) -> Page | None:
         kept = self._folder / f"{photo.sha256}-{'-'.join(dyes)}.npz"
         if not kept.exists():
-            np.savez(kept, **self._measured(photo, dyes))  # type: ignore[arg-type] -- none is called allow_pickle
+            np.savez(kept, **self._measured(photo, dyes))  # type: ignore[arg-type]
         with np.load(kept) as read:
             held = dict(read)
         if not held:

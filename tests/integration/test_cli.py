@@ -22,10 +22,12 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+from engines.models import listing_digest
 from pipeline.errors import RejectedInput
 from pipeline.graph import StageGraph
 from storage.database import open_database
 from storage.timeline import Timeline
+from tests.checkpoints_dual import siglip2
 from workers.commands.ask import _subjects
 from workers.settings import settings
 
@@ -124,8 +126,15 @@ def running() -> Iterator[Running]:
     known = {name: value for name, value in os.environ.items() if not name.startswith("VITRINE_")}
     if cache := os.environ.get("VITRINE_CACHE"):
         known["VITRINE_CACHE"] = cache
+    checkpoint = siglip2(folder / "checkpoint")
+    models = folder / "models.toml"
+    models.write_text(
+        '[models.tiny]\nengine = "siglip2_embedder"\n'
+        f'folder = {{ path = "checkpoint", sha256 = "{listing_digest(checkpoint)}" }}\n'
+    )
     env = known | {
         "PYTHONPATH": str(ROOT),
+        "VITRINE_MODELS": str(models),
         "VITRINE_HOME": str(folder / "home"),
         "VITRINE_FLOWER_PORT": str(flower),
         "VITRINE_FLOWER_BASIC_AUTH": AUTH,
@@ -205,6 +214,7 @@ def test_an_engine_that_asks_for_the_photos_gets_them(
 def test_show_tells_what_the_shop_shows_and_how_it_came_about(running: Running, bag: str) -> None:
     known = running.json("show", bag)
     stages = {"photo", "screen", "read_text", "cutout", "caption", "tag", "pitch"}
+    stages |= {"embed_image", "embed_text", "index"}
     assert {run["stage"] for run in known["runs"]} == stages
     told = running.ok("show", bag)
     served = known["presentation"]
@@ -214,6 +224,56 @@ def test_show_tells_what_the_shop_shows_and_how_it_came_about(running: Running, 
     assert [tag["value"] for tag in served["tags"] if tag["value"] not in told] == []
     assert known["events"][0]["event_id"] in told
     assert "\x1b" not in told
+
+
+def test_words_in_both_languages_find_it_and_say_why(running: Running, bag: str) -> None:
+    for words in ("red bag", "红色的包"):
+        found = running.json("search", words)
+        assert found["hits"][0]["product_id"] == bag
+        assert "colour:red" in found["understood"]["wanted"]
+        assert {reason["kind"] for reason in found["hits"][0]["reasons"]} >= {"photo", "text"}
+    assert bag in running.ok("search", "red bag")
+    nothing = running.vitrine("search", "red bag under 5 euros")
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert "price –5 EUR" in nothing.stderr
+
+
+def test_a_photo_finds_it_and_the_hits_are_drawn(running: Running, bag: str) -> None:
+    photo = running.photos / bag / f"{bag}.jpg"
+    sheet = running.photos / "sheet.png"
+    arguments = ("search", "--image", str(photo), "--text", "in blue", "--sheet", str(sheet))
+    assert running.json(*arguments)["hits"][0]["product_id"] == bag
+    with Image.open(sheet) as drawn:
+        assert drawn.width > 300
+
+
+def test_the_index_and_the_assets_agree_with_postgres(running: Running, bag: str) -> None:
+    report = until(lambda: (told := running.json("reconcile"))["agrees"] and told)
+    assert report["index"][0]["points"] >= 1
+    assert report["assets"]["blobs"] >= 3
+
+
+def test_the_model_that_embeds_is_swapped_and_back(running: Running, bag: str) -> None:
+    assert "numbers a vector" in running.ok("models", "plan", "embed=tiny")
+    refused = running.vitrine("models", "cutover")
+    assert refused.returncode == 1
+    assert "no-shadow" in refused.stderr
+    before = running.json("search", "red bag")["engine"]
+    running.ok("models", "shadow", "embed=tiny", "--wait")
+    queries = running.photos / "queries.txt"
+    queries.write_text("red bag\n红色的包\n")
+    compared = json.loads(running.ok("models", "compare", "--queries", str(queries), "--json"))
+    assert [one["query"] for one in compared["queries"]] == ["red bag", "红色的包"]
+    assert running.json("search", "red bag")["engine"] == before
+    assert "tiny@" in running.ok("models", "cutover")
+    after = running.json("search", "red bag")
+    assert after["engine"].startswith("tiny@")
+    assert bag in [hit["product_id"] for hit in after["hits"]]
+    late = running.publish("late-bag", "navy")
+    running.settled(late)
+    assert before in running.ok("models", "rollback")
+    assert late in [hit["product_id"] for hit in running.json("search", "late bag")["hits"]]
+    assert "tiny@" in running.ok("models", "retire")
 
 
 def test_publishing_again_changes_nothing(running: Running, bag: str) -> None:
@@ -227,8 +287,8 @@ def test_publishing_again_changes_nothing(running: Running, bag: str) -> None:
 def test_process_reuses_what_has_not_changed(running: Running, bag: str) -> None:
     told = running.ok("process", bag).splitlines()
     assert told[-1] == "done"
-    assert len(told) == 8
-    assert all("reused" in line for line in told[:-1])
+    assert len(told) == 11
+    assert [line for line in told[:-1] if "reused" not in line] == ["index 1 done"]
 
 
 def test_status_shows_everything_at_work(running: Running, bag: str) -> None:

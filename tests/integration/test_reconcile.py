@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from storage.assets import Assets
+from storage.indexable import IndexedPoints
 from storage.reconcile import AssetReport, IndexReport, affected, compare_assets, compare_index
 from storage.vectors import Point, VectorIndex
 from tasks._indexing import synchronise
@@ -33,6 +34,7 @@ def look(shop: Shop, *, repair: bool = False) -> IndexReport:
     for found in compare_index(shop.database, shop.index, space, report):
         if repair:
             shop.index.delete(space.collection, found.ahead)
+            IndexedPoints(shop.database).forget(space, found.products)
             synchronise(shop.database, shop.index, found.products)
     return report
 

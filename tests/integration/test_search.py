@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from pipeline.errors import ConfigurationError, RejectedInput
 from storage.hybrid import Narrow
-from storage.indexable import read
+from storage.indexable import IndexedPoints, read
 from storage.presentations import Presentations
 from storage.spaces import Spaces
 from storage.vectors import IndexDown, VectorIndex
@@ -180,6 +180,7 @@ def test_searches_go_on_while_the_index_is_written(shop: Shop, search: Search) -
     """Local mode is not thread-safe: its one owner must be."""
     stock(shop, **{f"p{n}": f"lamp {n}" for n in range(10)})
     rows = list(range(1, 11))
+    [space] = shop.spaces.active()
     failed: list[Exception] = []
     stop = threading.Event()
 
@@ -187,6 +188,7 @@ def test_searches_go_on_while_the_index_is_written(shop: Shop, search: Search) -
         index = VectorIndex(shop.index._url)
         while not stop.is_set():
             try:
+                IndexedPoints(shop.database).forget(space, rows)
                 synchronise(shop.database, index, rows)
             except Exception as error:
                 failed.append(error)

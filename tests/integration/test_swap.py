@@ -14,6 +14,7 @@ from storage.spaces import Role, Spaces
 from storage.vectors import VectorIndex
 from tests.factories import upload, withdrawal
 from tests.index import ENGINES, FEDERATION, NEW, OLD, Shop
+from workers.keeper import IndexKeeper
 from workers.search import Search
 from workers.swap import Swap
 
@@ -115,6 +116,20 @@ def test_a_changed_photo_changes_both_also_after_the_switch(shop: Shop, swap: Sw
     for engine in (OLD, NEW):
         assert shop.points(engine)["p1"]["revision"] == 2
         assert len(shop.points(engine)["p1"]["vectors"]["image"]) == 1
+
+
+def test_what_serves_is_not_written_again_for_a_new_shadow(shop: Shop, swap: Swap) -> None:
+    serving = Spaces(shop.database).active()[0]
+    swap.shadow("new_table", rate=None, window=10)
+    shop.index.delete(serving.collection, {1: 2**60})
+    IndexKeeper(shop.ledger, shop.index).keep()
+    assert "p0" not in shop.points(OLD), "nothing of it has changed"
+    assert shop.points(NEW) == {}, "nothing is embedded yet"
+    shop.index.drop(serving.collection)
+    IndexKeeper(shop.ledger, shop.index).keep()
+    assert len(shop.points(OLD)) == 6
+    fill(shop)
+    assert len(shop.points(NEW)) == 6
 
 
 def test_filling_goes_on_where_it_was_interrupted(shop: Shop, swap: Swap) -> None:

@@ -159,6 +159,7 @@ def test_the_stage_keeps_what_holds_and_says_what_it_rests_on(engines: Engines) 
     claimed = Claimed(
         job_id=1, token=1, attempt=1, recipe="", lane=Lane.LIVE, run_id=1, plan_id=1, source="shop",
         product_id="p", product=Product(product_id="p", revision=1, brand="Acme"), image=None, target="",
+        product_row=1,
         revision=1, generation=0, cause="event", event_id=None, traceparent=None,
         inputs={"tag": [("", tagged)], "cutout": [], "photo": [], "read_text": []},
     )  # fmt: skip

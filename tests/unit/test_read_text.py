@@ -60,7 +60,8 @@ def photo(image: Blob) -> Photo:
 
 def item(stage: str, inputs: Mapping[str, Sequence[tuple[str, Outcome]]]) -> Item:
     claimed = Claimed(
-        job_id=1, token=1, attempt=1, recipe="", lane=Lane.LIVE, run_id=1, plan_id=1, source="shop", product_id="p1",
+        job_id=1, token=1, attempt=1, recipe="", lane=Lane.LIVE, run_id=1, plan_id=1, source="shop",
+            product_id="p1", product_row=1,
         product=PRODUCT, image=PRODUCT.images[0], target="a", revision=1, generation=0, cause="event",
         event_id=None, traceparent=None, inputs={"caption": [], **inputs},
     )  # fmt: skip

@@ -35,7 +35,7 @@ def items(count: int, **inputs: Any) -> list[Item]:
         Item(
             Claimed(
                 job_id=n, token=n, attempt=1, recipe="", lane=Lane.LIVE, run_id=n, plan_id=n, source="shop",
-                product_id=f"p{n}", product=product, image=product.images[0], target="a", revision=1,
+                product_id=f"p{n}", product_row=1, product=product, image=product.images[0], target="a", revision=1,
                 generation=0, cause="event", event_id=None, traceparent=None, inputs=inputs,
             ),
             {Fetched: "fetch", Seen: "see"},

@@ -50,7 +50,7 @@ def assets(tmp_path: Path) -> Assets:
 
 def reach(assets: Assets, scripted: Scripted) -> Reach:
     absent: Any = None
-    made = Reach(absent, assets, absent, absent, absent)
+    made = Reach(absent, assets, absent, absent, absent, absent)
     made.scripted = scripted
     return made
 
@@ -86,6 +86,7 @@ def items(assets: Assets, count: int) -> list[Item]:
         claimed = Claimed(
             job_id=n, token=n, attempt=1, recipe="", lane=Lane.LIVE, run_id=n, plan_id=n, source="shop",
             product_id=f"p{n}", product=product, image=product.images[0], target="a", revision=1, generation=0,
+            product_row=1,
             cause="event", event_id=None, traceparent=None,
             inputs=defaultdict(tuple, photo=(("a", photo),), screen=(("a", safe),), cutout=(("a", cut),)),
         )  # fmt: skip

@@ -134,15 +134,18 @@ def _tags(shown: Mapping[str, Any]) -> tuple[Tag, ...]:
 def _subjects(known: Mapping[str, Any]) -> list[Subject]:
     """The photos that may be shown, with their cut-outs where there are any, from the asset store."""
     runtime = build_runtime(settings().connected())
-    done: dict[str, dict[str, Any]] = {"photo": {}, "screen": {}, "cutout": {}}
-    for run in known["runs"]:
-        if run["stage"] in done and run["outcome"] is not None:
-            done[run["stage"]][run["target"]] = run["outcome"]
-    subjects = []
-    for target, screened in done["screen"].items():
-        if Screened.model_validate(screened).blocks() is None:
-            pixels = runtime.pixels(Photo.model_validate(done["photo"][target]).image)
-            cut = done["cutout"].get(target)
-            alpha = runtime.alpha(CutOut.model_validate(cut).mask) if cut else whole(pixels)
-            subjects.append(Subject(pixels, alpha))
+    try:
+        done: dict[str, dict[str, Any]] = {"photo": {}, "screen": {}, "cutout": {}}
+        for run in known["runs"]:
+            if run["stage"] in done and run["outcome"] is not None:
+                done[run["stage"]][run["target"]] = run["outcome"]
+        subjects = []
+        for target, screened in done["screen"].items():
+            if Screened.model_validate(screened).blocks() is None:
+                pixels = runtime.pixels(Photo.model_validate(done["photo"][target]).image)
+                cut = done["cutout"].get(target)
+                alpha = runtime.alpha(CutOut.model_validate(cut).mask) if cut else whole(pixels)
+                subjects.append(Subject(pixels, alpha))
+    finally:
+        runtime.ledger.engine.dispose()
     return subjects

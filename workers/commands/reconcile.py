@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from storage.assets import Assets
+from storage.indexable import IndexedPoints
 from storage.ledger import Ledger
 from storage.quotes import Request, Selection
 from storage.reconcile import AssetReport, Difference, IndexReport, affected, compare_assets, compare_index
@@ -70,11 +71,12 @@ def reconcile(repair: bool, as_json: bool) -> int:
 
 
 def _index(ledger: Ledger, index: VectorIndex, space: Any, repair: bool) -> IndexReport:
-    report = IndexReport(space.collection, space.engine)
+    report, points = IndexReport(space.collection, space.engine), IndexedPoints(ledger.engine)
     for found in compare_index(ledger.engine, index, space, report):
         if not repair:
             continue
         index.delete(space.collection, found.ahead)
+        points.forget(space, found.products)
         for start in range(0, len(found.products), _AT_ONCE):
             synchronise(ledger.engine, index, found.products[start : start + _AT_ONCE])
     return report
@@ -107,7 +109,7 @@ def _show(reports: list[IndexReport], blobs: AssetReport, replays: list[int], *,
     lines += _differences(blobs, ("lost", "stray"))
     console().print(rows(table("where", "what", "state", title="Reconciled with Postgres"), lines))
     for number in replays:
-        click.echo(f"replay {number} computes the lost blobs again: vitrine replay status {number}", err=True)
+        click.echo(f"replay {number} computes the lost blobs again: vitrine replay show {number}", err=True)
     differs = not blobs.agrees or any(not report.agrees for report in reports)
     if differs and not repaired:
         click.echo("to mend it: vitrine reconcile --repair", err=True)

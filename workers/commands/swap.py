@@ -168,7 +168,7 @@ def _tell(fill: Fill) -> None:
     there = fill.products - fill.missing
     click.echo(f"{fill.space.engine}: {there:,} of {fill.products:,} products")
     if fill.missing:
-        click.echo(f"replay {fill.replay} fills it: vitrine replay status {fill.replay}", err=True)
+        click.echo(f"replay {fill.replay} fills it: vitrine replay show {fill.replay}", err=True)
     else:
         click.echo("filled: vitrine models compare, then vitrine models cutover", err=True)
 

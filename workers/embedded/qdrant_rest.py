@@ -12,15 +12,18 @@ import re
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_jsonable_python
+from pydantic_core import from_json, to_json
 from qdrant_client import QdrantClient, models
+from qdrant_client.local.payload_filters import check_filter
+from qdrant_client.local.qdrant_local import QdrantLocal
 
 _LARGEST_BODY = 256 << 20
 _UPDATED = {"operation_id": 0, "status": "completed"}
@@ -44,8 +47,49 @@ def _create(client: QdrantClient, name: str, body: Body) -> bool:
 
 def _batch(client: QdrantClient, name: str, body: Body) -> list[dict[str, Any]]:
     asked: models.UpdateOperations = _parsed(models.UpdateOperations, body)
-    client.batch_update_points(name, asked.operations)
+    with _one_sync(client, name):
+        for operation in asked.operations:
+            if not _deleted_by_id(client, name, operation):
+                client.batch_update_points(name, [operation])
     return [_UPDATED for _ in asked.operations]
+
+
+@contextmanager
+def _one_sync(client: QdrantClient, name: str) -> Iterator[None]:
+    """The file is forced to the disk once, at the end; local mode by itself does it for every point."""
+    local = client._client
+    assert isinstance(local, QdrantLocal)
+    held = local.collections.get(name)
+    file = held.storage.storage if held is not None and held.storage is not None else None
+    if file is not None:
+        # Every point is still committed by itself, so that memory and file never disagree.
+        file.execute("PRAGMA journal_mode = WAL")
+        file.execute("PRAGMA synchronous = NORMAL")
+    yield
+    if file is not None:
+        # Returns when the log, and then the file, are on the disk.
+        file.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+def _deleted_by_id(client: QdrantClient, name: str, operation: models.UpdateOperation) -> bool:
+    """Delete the points that a filter names by id, as far as they pass the rest of it; False if it names none.
+
+    Local mode would hold every point of the collection against the filter.
+    """
+    if not isinstance(operation, models.DeleteOperation) or not isinstance(
+        operation.delete, models.FilterSelector
+    ):
+        return False
+    narrow = operation.delete.filter
+    must = narrow.must if isinstance(narrow.must, list) else [narrow.must]
+    named = next((one.has_id for one in must if isinstance(one, models.HasIdCondition)), None)
+    if named is None:
+        return False
+    held = client.retrieve(name, named, with_payload=True)
+    gone = [point.id for point in held if check_filter(narrow, point.payload or {}, point.id, {})]
+    if gone:
+        client.delete(name, gone)
+    return True
 
 
 def _query(client: QdrantClient, name: str, body: Body) -> Any:
@@ -123,7 +167,7 @@ class Handler(BaseHTTPRequestHandler):
             self._tell(HTTPStatus.NOT_FOUND, error=f"{self.command} {shape} is not answered in local mode")
             return
         try:
-            body = json.loads(raw) if raw else {}
+            body = from_json(raw) if raw else {}
             with self.lock:
                 result = found(self.client, place[2] if place else "", body)
             self._tell(HTTPStatus.OK, result)
@@ -142,11 +186,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _tell(self, status: HTTPStatus, result: Any = None, *, error: str = "") -> None:
         told = {
-            "result": to_jsonable_python(result),
+            "result": result,
             "status": {"error": error} if error else "ok",
             "time": 0.0,
         }
-        raw = json.dumps(told).encode()
+        raw = to_json(told)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(raw)))

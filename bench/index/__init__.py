@@ -1,0 +1,1 @@
+"""What the index costs and finds: the real engine in-process, the embedded server, bytes, a large comparison."""
