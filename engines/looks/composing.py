@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -48,13 +48,13 @@ class LateFusion:
 
 def rows(embedder: Embedder, queries: Sequence[Query]) -> tuple[Rows, Rows]:
     """(N, D) of the photos and (N, D) of the words."""
-    photos = photos_once(queries, embedder.embed_photos)
+    photos: list[Rows] = photos_once(queries, embedder.embed_photos)
     texts = embedder.embed_texts([text for _, text in queries])
     return np.stack(photos) if photos else np.zeros((0, embedder.dimension), np.float32), texts
 
 
 def photos_once(
-    queries: Sequence[Query], ask: Callable[[Sequence[Subject]], Sequence[_Answer]]
+    queries: Sequence[Query], ask: Callable[[Sequence[Subject]], Iterable[_Answer]]
 ) -> list[_Answer]:
     """An answer a query about its photo; the same photo is looked at once, however many words go with it."""
     subjects = {id(subject): subject for subject, _ in queries}

@@ -11,15 +11,18 @@ import pytest
 import torch
 
 from engines.evaluation.composing import Asked, difference, lines
-from engines.looks.composing import LateFusion, Query, QueryComposer
+from engines.kit import Kit
+from engines.looks.composing import WORDS, LateFusion, Query, QueryComposer
 from engines.looks.cross_attention import CrossAttention, CrossAttentionEncoder, Sizes, padded
 from engines.looks.heads import unit
 from engines.looks.parts import Rows
 from engines.protocols import Subject, TokenEmbedder
+from engines.registry import Engines, load_adapters
 from engines.training.composer_album import Look, Page
 from engines.training.composer_lessons import HELD_OUT_KINDS, KIND, Lessons
 from engines.training.query_composer import Settings, best_weight, train
 from pipeline.errors import ConfigurationError
+from tests.pinned import CPU, pictures, whole
 
 SPACE, PLACE, WORD = 24, 12, 10
 SIZES = Sizes(PLACE, WORD, SPACE, width=16)
@@ -265,3 +268,42 @@ def test_a_difference_is_paired_and_has_its_sign() -> None:
     assert [line.way for line in lines(asked, Made(), composers)] == [
         "photo alone", "words alone", "knowing", "wrong",
     ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def engines() -> Engines:
+    kit, adapters, wanted = Kit(), load_adapters(), ["conse"]
+    for name in wanted:
+        wanted += [needed for needed in adapters[name].needs if needed not in wanted]
+    kit.fetch(sorted({artifact for name in wanted for artifact in adapters[name].artifacts}))
+    return Engines(kit, CPU)
+
+
+def test_the_kits_tokens_are_what_its_rows_are_made_of(engines: Engines) -> None:
+    encoder, embedder = engines.get("efficientnet_lite2"), engines.get("conse")
+    subjects = [whole(one) for one in pictures()[:3]]
+    places = encoder.patches([one.picture for one in subjects])
+    assert places.shape == (3, 81, 1280)
+    assert places.mean(axis=1) == pytest.approx(encoder.encode([one.picture for one in subjects]), abs=1e-4)
+    assert encoder.patches([]).shape == (0, 81, 1280)
+    assert isinstance(embedder, TokenEmbedder)
+    assert np.array_equal(np.stack(embedder.photo_tokens(subjects)), places)
+    english, chinese, none = embedder.text_tokens(["but a red dress", "换成红色连衣裙", "😀 !"])
+    assert (english.shape, none.shape) == ((5, 512), (0, 512))
+    assert len(chinese) == 3  # the text, 红色 and 连衣裙
+    assert english[1:4] == pytest.approx(
+        np.stack([embedder.text_tokens([w])[0][0] for w in ("but", "a", "red")])
+    )
+
+
+def test_both_composers_work_on_the_kits_embedder(engines: Engines) -> None:
+    embedder = engines.get("conse")
+    torch.manual_seed(2)
+    untrained = CrossAttention(
+        embedder, CrossAttentionEncoder(Sizes(1280, 512, embedder.dimension), words=WORDS)
+    )
+    subjects = [whole(one) for one in pictures()[:2]]
+    queries: list[Query] = [(subjects[0], "in red"), (subjects[1], "换成裙子"), (subjects[0], "")]
+    fused = LateFusion(embedder).compose(queries)
+    assert untrained.compose(queries) == pytest.approx(fused, abs=1e-5)
+    assert fused[2] == pytest.approx(embedder.embed_photos(subjects[:1])[0], abs=1e-5)
