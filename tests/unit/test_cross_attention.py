@@ -72,6 +72,7 @@ def loud(seed: int = 0) -> CrossAttentionEncoder:
     with torch.no_grad():
         for head in (model.keep, model.add):
             head.weight.normal_()
+            head.bias.normal_()
     return model.eval()
 
 
