@@ -232,6 +232,28 @@ class Embedder(Protocol):
 
 
 @runtime_checkable
+class PatchEncoder(Protocol):
+    """Says what is at every place of a picture in numbers."""
+
+    def patches(self, pictures: Sequence[RGB]) -> npt.NDArray[np.float32]:
+        """(N, T, D), a row a place, the same places of every picture."""
+        ...
+
+
+@runtime_checkable
+class TokenEmbedder(Embedder, Protocol):
+    """An embedder that says of what its rows are made: what a composer attends to."""
+
+    def photo_tokens(self, subjects: Sequence[Subject]) -> list[npt.NDArray[np.float32]]:
+        """(T, d) of each subject: what is at the places of what its alpha covers."""
+        ...
+
+    def text_tokens(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+        """(S, d) of each text; none of one that holds no word."""
+        ...
+
+
+@runtime_checkable
 class GarmentClassifier(Protocol):
     """Tells which kind of garment a photo shows, of something already known to be worn."""
 

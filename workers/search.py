@@ -132,16 +132,16 @@ class Search:
         if space is None:
             return HybridQuery(narrow=narrow)
         embedder = self._embedder(space)
-        return query_of(embedder, wish, narrow, self._look(embedder, photo) if photo is not None else {})
+        look = self._look(embedder, photo, wish.text) if photo is not None else {}
+        return query_of(embedder, wish, narrow, look)
 
-    def _look(self, embedder: Embedder, photo: RGB) -> Mapping[str, Row]:
-        """The photo as a whole, and the product in it where it can be cut out."""
+    def _look(self, embedder: Embedder, photo: RGB, text: str) -> Mapping[str, Row]:
+        """The photo as a whole, and the product in it where it can be cut out, changed by the words."""
         segmenter: Segmenter = self._engines.get(self._segmenter)
         [alpha] = segmenter.segment([photo])
         whole: Alpha = np.ones(photo.shape[:2], np.float32)
-        rows = embedder.embed_photos(
-            [Subject(photo, whole), Subject(photo, alpha if _usable(alpha) else whole)]
-        )
+        subjects = Subject(photo, whole), Subject(photo, alpha if _usable(alpha) else whole)
+        rows = LateFusion(embedder).compose([(subject, text) for subject in subjects])
         return dict(zip(PHOTOS, rows, strict=True))
 
     def _hits(self, space: Space, query: HybridQuery, wish: Wish, limit: int) -> list[Hit]:
@@ -166,7 +166,7 @@ def query_of(
     narrow: Narrow = Narrow(),  # noqa: B008 -- immutable
     look: Mapping[str, Row] | None = None,
 ) -> HybridQuery:
-    """What to ask the index for: words alone, or a photo, a row for each named vector, changed by the words."""
+    """What to ask the index for: words alone, or a photo that they have changed, a row for each named vector."""
     narrow = replace(
         narrow,
         none_of=(*narrow.none_of, *(f"{attribute}:{value}" for attribute, value in wish.unwanted)),
@@ -175,14 +175,9 @@ def query_of(
         currency=narrow.currency or wish.price.currency,
     )
     prefer = {f"{attribute}:{value}": _LIFTS.get(attribute, _LIFT) for attribute, value in wish.wanted}
-    [said] = embedder.embed_texts([wish.text])
     if look:
-        seen = (
-            {name: LateFusion().compose(row[None], said[None])[0] for name, row in look.items()}
-            if said.any()
-            else look
-        )
-        return HybridQuery(seen=seen, narrow=narrow, prefer=prefer)
+        return HybridQuery(seen=look, narrow=narrow, prefer=prefer)
+    [said] = embedder.embed_texts([wish.text])
     words = sparse.query(wish.text)
     return HybridQuery(
         seen=dict.fromkeys(PHOTOS, said) if said.any() else {},

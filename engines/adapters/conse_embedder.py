@@ -22,9 +22,9 @@ from engines.looks.heads import unit
 from engines.looks.parts import Part, Parts, Row, Rows
 from engines.looks.projection import signs
 from engines.looks.sights import MODELS, Models, Sight, sights, views
-from engines.protocols import Embedder, ImageEncoder, Subject
+from engines.protocols import Embedder, ImageEncoder, PatchEncoder, Subject
 from engines.words.lexicon import Mention, lexicon, tokenise
-from engines.words.text import HAN, holds_word, one_line
+from engines.words.text import HAN, holds_word, is_chinese, one_line
 from engines.words.vocabulary import FILE, ProductType, vocabulary
 
 _WORDS = 512
@@ -40,6 +40,9 @@ _TYPE = 0.5
 
 _LONGEST = 1000
 """Characters of a text that are read; the encoder's mean of more says nothing any more."""
+
+_MOST_WORDS = 16
+"""Words of a text that have a token of their own."""
 
 _FILLERS = frozenset(
     [
@@ -78,6 +81,7 @@ class ConseEmbedder:
         )
         self._models = Models.of(loading)
         self._encoder: ImageEncoder = loading.engine("efficientnet_lite2")
+        self._patches: PatchEncoder = loading.engine("efficientnet_lite2")
         self._words, self._lexicon = words, lexicon()
         self._things, self._garments = Things(words), Garments(words)
         self._colours, self._print = Colours(words), Print()
@@ -125,6 +129,23 @@ class ConseEmbedder:
 
     def embed_texts(self, texts: Sequence[str]) -> Rows:
         return self.parts.texts([self._text(one_line(text, _LONGEST)) for text in texts])
+
+    def photo_tokens(self, subjects: Sequence[Subject]) -> list[Rows]:
+        """(81, 1280) of each: the classifier's last feature map of the product cut out."""
+        return list(self._patches.patches([views(subject)[-1] for subject in subjects]))
+
+    def text_tokens(self, texts: Sequence[str]) -> list[Rows]:
+        """(S, 512) of each: the sentence encoder's row of the text, and those of its words."""
+        return [self._tokens(one_line(text, _LONGEST)) for text in texts]
+
+    def _tokens(self, text: str) -> Rows:
+        if not holds_word(text):
+            return np.zeros((0, _WORDS), np.float32)
+        found = [(one.start, one.key) for one in tokenise(text)]
+        # Chinese has no spaces: of it the words are those of the vocabulary.
+        found += [(one.start, one.text) for one in self._lexicon.find(text) if is_chinese(one.text)]
+        words = dict.fromkeys(word for _, word in sorted(found)[:_MOST_WORDS])
+        return np.stack([self._sentences.encode([one])[0] for one in (text, *words)])
 
     def _text(self, text: str) -> dict[str, Row]:
         if not holds_word(text):

@@ -25,6 +25,9 @@ _CHUNK = 8
 FEATURES = 1280
 """Channels of the last convolution: the length of what ``encode`` says of a picture."""
 
+PATCHES = 81
+"""Places of its feature map, nine by nine."""
+
 _LEAST = 0.001
 """Labels under this probability are left out: hundreds of them, which together say nothing."""
 
@@ -40,7 +43,7 @@ _LEAST = 0.001
 class EfficientNetClassifier:
     """Names one of 998 things of ImageNet; its probabilities are on the low side of the truth.
 
-    It is an ``ImageEncoder`` as well, for heads trained on what it sees.
+    It is an ``ImageEncoder`` and a ``PatchEncoder`` as well, for what is trained on what it sees.
     """
 
     version: ClassVar[int] = 2
@@ -91,14 +94,22 @@ class EfficientNetClassifier:
         chunks = [squares[start : start + _CHUNK] for start in range(0, len(squares), _CHUNK)]
         return [row for chunk in chunks for row in self._run(chunk)]
 
+    def patches(self, pictures: Sequence[RGB]) -> npt.NDArray[np.float32]:
+        """(N, 81, 1280), the last convolution's channels at every place of the picture, row by row."""
+        found = [np.zeros((0, PATCHES, FEATURES), np.float32)]
+        for start in range(0, len(pictures), _CHUNK):
+            places = self._convolved([_square(picture) for picture in pictures[start : start + _CHUNK]])
+            found.append(_finite(places.flatten(2).transpose(1, 2).cpu().numpy()))
+        return np.concatenate(found)
+
     def _run(self, squares: Sequence[RGB]) -> npt.NDArray[np.float32]:
+        return _finite(self._convolved(squares).mean(dim=(2, 3)).cpu().numpy())
+
+    def _convolved(self, squares: Sequence[RGB]) -> Any:
+        """(N, 1280, 9, 9), a tensor."""
         with self._torch.inference_mode():
             batch = self._torch.from_numpy(_pixels(squares)).to(self._kind, self._dtype)
-            found = self._model.extract_features(batch).float().mean(dim=(2, 3))
-            rows: npt.NDArray[np.float32] = found.cpu().numpy()
-        if not np.isfinite(rows).all():
-            raise FloatingPointError("efficientnet_lite2 answered NaN or infinity")
-        return rows
+            return self._model.extract_features(batch).float()
 
     def _labels(self, row: npt.NDArray[np.float32]) -> list[Label]:
         # Two names stand for two classes each ("sunglasses", "missile"): one label with their sum.
@@ -112,6 +123,12 @@ def _pixels(squares: Sequence[RGB]) -> Pixels:
     """(N, 3, 260, 260) as the model takes them, in the layout that is quickest to it: channels last."""
     values = (np.stack(squares).astype(np.float32) - _GREY) / np.float32(128)
     return values.transpose(0, 3, 1, 2)
+
+
+def _finite(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    if not np.isfinite(rows).all():
+        raise FloatingPointError("efficientnet_lite2 answered NaN or infinity")
+    return rows
 
 
 def _square(picture: RGB) -> RGB:

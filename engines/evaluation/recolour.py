@@ -25,19 +25,23 @@ _RGB_FROM_XYZ = np.array(
 
 
 def recoloured(subject: Subject, target: str) -> Subject:
-    """The cut-out dyed, with half of its light and shade; the background as it was."""
-    lightness, chroma, hue = TARGETS[target]
+    """The cut-out in one of TARGETS."""
+    return dyed(subject, *TARGETS[target])
+
+
+def dyed(subject: Subject, lightness: float, chroma: float, hue: float) -> Subject:
+    """The cut-out in a colour of CIE LCh, with half of its light and shade; the background as it was."""
     flat = lab(subject.picture.reshape(-1, 3).astype(np.float64))
     inside = subject.alpha.reshape(-1) > 0.5
     middle = float(np.median(flat[inside, 0])) if inside.any() else 0.0
     light = np.clip(lightness + _CONTRAST * (flat[:, 0] - middle), 5, 95)
     angle = np.radians(hue)
-    dyed = np.stack(
+    colours = np.stack(
         [light, np.full_like(light, chroma * np.cos(angle)), np.full_like(light, chroma * np.sin(angle))],
         axis=1,
     )
     cover = subject.alpha.reshape(-1, 1)
-    mixed = _rgb(dyed) * cover + subject.picture.reshape(-1, 3) * (1 - cover)
+    mixed = _rgb(colours) * cover + subject.picture.reshape(-1, 3) * (1 - cover)
     picture: RGB = np.clip(mixed + 0.5, 0, 255).astype(np.uint8).reshape(subject.picture.shape)
     return Subject(picture, subject.alpha, subject.printed, subject.facts)
 

@@ -10,9 +10,6 @@ import numpy.typing as npt
 
 from engines.evaluation.metrics import Booleans, Floats, Interval, wilson
 from engines.evaluation.ranking import RankingScores, measure
-from engines.evaluation.recolour import TARGETS, recoloured
-from engines.looks.composing import QueryComposer
-from engines.looks.cutouts import shows_subject
 from engines.looks.parts import Parts, Rows
 from engines.protocols import Embedder, Subject
 from engines.words.vocabulary import Vocabulary
@@ -135,38 +132,6 @@ def photos_to_photos(
         np.fill_diagonal(scores, _EXCLUDED)
         lines.append(Line(task, name, measure(scores[chosen], right[chosen])))
     return lines
-
-
-def changed_colours(
-    embedder: Embedder, subjects: Sequence[Subject], composer: QueryComposer, words: Vocabulary
-) -> list[Line]:
-    """Each photo and "in red" or 换成红色 find the same product dyed red, among all products in all colours but
-    the photo itself; both languages' queries are one sample."""
-    shown = [one for one in subjects if shows_subject(one.alpha)]
-    dyed = [recoloured(one, target) for one in shown for target in TARGETS]
-    asked = photos(embedder, shown)
-    among = np.concatenate([asked, photos(embedder, dyed)])
-    colours = words.values("colour")
-    composed: dict[str, list[Floats]] = {"photo alone": [], "words alone": [], "late fusion": []}
-    right = []
-    for number, row in enumerate(asked):
-        for place, target in enumerate(TARGETS):
-            for text in (f"in {colours[target].en}", f"换成{colours[target].zh}"):
-                said = embedder.embed_texts([text])
-                queries = {
-                    "photo alone": row[np.newaxis],
-                    "words alone": said,
-                    "late fusion": composer.compose(row[np.newaxis], said),
-                }
-                for name, query in queries.items():
-                    scores = dots(query, among)[0]
-                    scores[number] = _EXCLUDED
-                    composed[name].append(scores)
-                right.append(len(shown) + number * len(TARGETS) + place)
-    truth = np.zeros((len(right), len(among)), np.bool_)
-    truth[np.arange(len(right)), right] = True
-    task = "photo and a colour → the product in it"
-    return [Line(task, name, measure(np.stack(scores), truth)) for name, scores in composed.items()]
 
 
 def colours_first(

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import engines.evaluation
+from engines.evaluation.composing import changed_colours
+from engines.evaluation.composing import lines as composed
 from engines.evaluation.ranking import measure, ranks
 from engines.evaluation.recolour import TARGETS, recoloured
 from engines.evaluation.retrieval import (
     Way,
-    changed_colours,
     colour_queries,
     colours_first,
     gallery,
@@ -24,7 +25,7 @@ from engines.evaluation.retrieval import (
     words_to_photos,
 )
 from engines.looks.colours import palette
-from engines.looks.composing import LateFusion, QueryComposer
+from engines.looks.composing import LateFusion
 from engines.looks.heads import unit
 from engines.looks.parts import Part, Parts, Rows
 from engines.protocols import Embedder, Subject
@@ -128,9 +129,10 @@ def test_photos_find_photos_but_never_themselves() -> None:
 
 def test_a_photo_and_a_colour_find_what_neither_finds_alone() -> None:
     subjects = [blob((200, 190, 30)), blob((20, 20, 20), 40, 60), blob((240, 240, 235), 50, 50)]
-    fusion = LateFusion()
-    assert isinstance(fusion, QueryComposer)
-    lines = {line.way: line.scores for line in changed_colours(ByColour(), subjects, fusion, vocabulary())}
+    embedder = ByColour()
+    asked = changed_colours(embedder, subjects, vocabulary())
+    told = composed(asked, embedder, {"late fusion": LateFusion(embedder)})
+    lines = {line.way: line.scores for line in told}
     assert lines["photo alone"].queries == 3 * len(TARGETS) * 2
     assert lines["photo alone"].gallery == 3 * (1 + len(TARGETS)) - 1
     assert lines["late fusion"].recall_1.value > max(

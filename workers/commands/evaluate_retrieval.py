@@ -12,6 +12,7 @@ import click
 import numpy as np
 
 import engines.evaluation
+from engines.evaluation.composing import Difference
 from engines.evaluation.labels import Example, Labelled, held_out, read_labels
 from engines.evaluation.metrics import Interval
 from engines.evaluation.retrieval import (
@@ -19,7 +20,6 @@ from engines.evaluation.retrieval import (
     Gallery,
     Line,
     Way,
-    changed_colours,
     colour_queries,
     colours_first,
     gallery,
@@ -28,12 +28,12 @@ from engines.evaluation.retrieval import (
     ways_of_words,
     words_to_photos,
 )
-from engines.looks.composing import LateFusion
 from engines.looks.parts import Rows
 from engines.protocols import CatalogFacts, Embedder, Subject
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 from workers.bootstrap import build_kit
+from workers.commands.evaluate_composing import changed, composers
 from workers.commands.evaluation_report import interval, machine
 from workers.commands.terminal import console, print_json, rows, table
 from workers.hybrid_ways import hybrid_way
@@ -53,6 +53,7 @@ class _Report:
     dimension: int
     lines: Sequence[Line]
     firsts: Sequence[FirstHits]
+    differences: Sequence[Difference]
 
 
 @click.command()
@@ -64,10 +65,18 @@ class _Report:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A folder of one folder a class: its held-out photographs find their class. Left out without.",
 )
+@click.option(
+    "--composer",
+    "weights",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Weights of engines.training.query_composer, measured beside late fusion.",
+)
 @click.option("--errors", is_flag=True, help="List the colour queries whose first hit has another colour.")
 @click.option("--markdown", is_flag=True, help="Print Markdown, for docs/evaluation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def retrieval(chosen: str, clothing: Path | None, errors: bool, markdown: bool, as_json: bool) -> None:
+def retrieval(
+    chosen: str, clothing: Path | None, weights: Path | None, errors: bool, markdown: bool, as_json: bool
+) -> None:
     """Measure an embedder: recall, MRR and nDCG by exact cosine, with 95% intervals.
 
     The photographs are the kit's: `vitrine engines --fetch --photos`. Their titles, descriptions and facets are
@@ -94,7 +103,10 @@ def retrieval(chosen: str, clothing: Path | None, errors: bool, markdown: bool, 
         hybrid_way("hybrid, as users have it", embedder, shop, tagged, among, told=True) as whole,
     ):
         lines, firsts = _shop(shop, among, embedder, [*ways_of_words(embedder), withheld, whole])
-    lines += _garments(seen, embedder, among.cutouts)
+    garments = _garments(seen)
+    ways = composers(embedder, seen.engines()["embedder"], weights)
+    told, differences = changed(shop, garments, embedder, ways)
+    lines += [*told, *_backs(garments, embedder, among.cutouts)]
     if clothing is not None:
         lines += _classes(seen, embedder, clothing)
     command = " ".join(
@@ -102,8 +114,9 @@ def retrieval(chosen: str, clothing: Path | None, errors: bool, markdown: bool, 
         + [f"--engine {chosen}"] * bool(chosen)
         # Not where this machine keeps it.
         + ([f"--clothing {clothing.name}"] if clothing else [])
+        + ([f"--composer {weights.name}"] if weights else [])
     )
-    report = _Report(command, dict(seen.engines()), embedder.dimension, lines, firsts)
+    report = _Report(command, dict(seen.engines()), embedder.dimension, lines, firsts, differences)
     if as_json:
         print_json(asdict(report))
     elif markdown:
@@ -131,7 +144,6 @@ def _shop(
     lines = [
         line for task, texts in asked.items() for line in words_to_photos(task, texts, itself, ways, among)
     ]
-    lines += changed_colours(embedder, [subject for _, subject in shop], LateFusion(), vocabulary())
     named = [one.truth.get("colour", ()) for one in examples]
     files = [one.facts.title for one in examples]
     firsts = [
@@ -142,18 +154,21 @@ def _shop(
     return lines, firsts
 
 
-def _garments(seen: Understanding, embedder: Embedder, others: Rows) -> list[Line]:
-    """Fronts find backs, among all garments and the shop's photographs."""
+def _garments(seen: Understanding) -> list[tuple[Example, Subject]]:
     files = sorted((build_kit(settings()).path("photos-openvto") / "clothes").rglob("*_*.jpg"))
     examples = [Example(path.name, path, "", {}, CatalogFacts()) for path in files]
-    subjects = [subject for _, subject in _readable(seen, examples, printed=False)]
-    vectors = np.concatenate([photos(embedder, subjects), others])
-    garments = [(path.parent.name, path.stem.partition("_")[0]) for path in files]
+    return _readable(seen, examples, printed=False)
+
+
+def _backs(read: Sequence[tuple[Example, Subject]], embedder: Embedder, others: Rows) -> list[Line]:
+    """Fronts find backs, among all garments and the shop's photographs."""
+    vectors = np.concatenate([photos(embedder, [subject for _, subject in read]), others])
+    garments = [(one.path.parent.name, one.path.stem.partition("_")[0]) for one, _ in read]
     right = np.zeros((len(vectors), len(vectors)), np.bool_)
     for one, garment in enumerate(garments):
         for other, its in enumerate(garments):
             right[one, other] = garment == its and one != other
-    fronts = [number for number, path in enumerate(files) if path.stem.endswith("_front")]
+    fronts = [number for number, (one, _) in enumerate(read) if one.path.stem.endswith("_front")]
     return photos_to_photos("front of a garment → its back", embedder, vectors, right, fronts)
 
 
@@ -199,6 +214,12 @@ def _first(one: FirstHits) -> list[str]:
     return [one.task, one.way, str(one.queries), interval(right)]
 
 
+def _difference(one: Difference) -> list[str]:
+    told = (one.recall_1, one.recall_5, one.recall_10, one.mrr)
+    return [one.task, f"{one.better} less {one.than}", *map(interval, told)]
+
+
+_DIFFERENCE_COLUMNS = ("task", "difference", *_COLUMNS[1:5])
 _FIRST_COLUMNS = ("query", "way", "queries", "first hit has the colour")
 
 
@@ -211,6 +232,9 @@ def _print(report: _Report, errors: bool) -> None:
                 [_cells(one) for one in lines],
             )
         )
+    if report.differences:
+        shown = table(*_DIFFERENCE_COLUMNS, right=_DIFFERENCE_COLUMNS[2:], title="On the same queries")
+        out.print(rows(shown, [_difference(one) for one in report.differences]))
     shown = table(*_FIRST_COLUMNS, right=_FIRST_COLUMNS[2:], title="Colours")
     out.print(rows(shown, [_first(one) for one in report.firsts]))
     if errors and report.firsts:
@@ -231,6 +255,9 @@ def _markdown(report: _Report) -> str:
     ]
     for task, lines in _tasks(report).items():
         parts += [f"## {_title(task, lines)}", _as_table(_COLUMNS, [_cells(one) for one in lines])]
+    if report.differences:
+        told = _as_table(_DIFFERENCE_COLUMNS, [_difference(one) for one in report.differences])
+        parts += ["## On the same queries", told]
     parts += ["## Colour queries", _as_table(_FIRST_COLUMNS, [_first(one) for one in report.firsts])]
     return "\n\n".join(parts)
 
