@@ -32,7 +32,7 @@ ON CONFLICT (collection) DO UPDATE SET role = 'shadow', changed_at = now() RETUR
 _ASIDE = text("UPDATE spaces SET role = 'retired', changed_at = now() WHERE id = :id")
 _TAKE = text("UPDATE spaces SET role = :role, changed_at = now() WHERE id = :id")
 _REPLAY = text("UPDATE spaces SET replay_id = :replay WHERE id = :id")
-_FORGET = text("DELETE FROM spaces WHERE id = :id")
+_FORGET = text("DELETE FROM spaces WHERE id = :id AND role = 'retired'")
 
 
 class Role(StrEnum):
@@ -91,6 +91,10 @@ class Spaces:
         """Who embeds today."""
         by_role = {space.role: space.engine for space in self.active()}
         return Embedders(by_role.get(Role.SERVING, ""), by_role.get(Role.SHADOW, ""))
+
+    def retired(self) -> list[Space]:
+        """Spaces that are filled no more, and whose collections are to go."""
+        return [space for space in self.all() if space.role is Role.RETIRED]
 
     def of_collection(self, collection: str) -> Space | None:
         """The space that fills the collection."""

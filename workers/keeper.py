@@ -29,6 +29,18 @@ _AT_ONCE = 64
 _REMOVED_AT_ONCE = 500
 
 
+SHADOW_STAGES = ("shadow_image", "shadow_text", "shadow_index")
+
+
+def end(ledger: Ledger, index: VectorIndex, space: Space) -> None:
+    """Let go of a retired space: of what waits for it, of its collection, and last of its row."""
+    ledger.refresh(now=True)
+    if not Spaces(ledger.engine).embedders().shadow:
+        ledger.abandon(SHADOW_STAGES)
+    index.drop(space.collection)
+    Spaces(ledger.engine).forget(space)
+
+
 class IndexKeeper(AbstractContextManager["IndexKeeper"]):
     """Keeps the index while it is entered."""
 
@@ -64,6 +76,8 @@ class IndexKeeper(AbstractContextManager["IndexKeeper"]):
 
     def keep(self) -> None:
         """Do what is due."""
+        for space in self._spaces.retired():
+            end(self._ledger, self._index, space)
         longest_s = max(spec.deadline_s + spec.lease_s for spec in self._ledger.graph.stages.values())
         for space in self._spaces.active():
             self._restore(space)

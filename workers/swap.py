@@ -22,9 +22,9 @@ from storage.replays import Replays
 from storage.spaces import Role, Space, Spaces
 from storage.vectors import VectorIndex
 from workers.bootstrap import EMBEDDER
+from workers.keeper import SHADOW_STAGES, end
 from workers.search import Search
 
-STAGES = ("shadow_image", "shadow_text", "shadow_index")
 _TOP = 10
 _BYTES_PER_NUMBER = 1.5 * 4
 """Qdrant's rule of thumb for vectors in memory: 1.5 · n · d · 4 bytes."""
@@ -155,7 +155,7 @@ class Swap:
         )
         quoted = None
         if not running:
-            request = Request(Selection(), stages=STAGES, rate=rate, window=window)
+            request = Request(Selection(), stages=SHADOW_STAGES, rate=rate, window=window)
             quoted = replays.quote(request)
             if quoted.products:
                 self._spaces.remember_replay(space, replays.create(request))
@@ -214,10 +214,7 @@ class Swap:
             # A switch was interrupted between alias and table: the alias goes back first.
             self._index.serve(serving.collection)
         retired = self._spaces.retire()
-        self._ledger.refresh(now=True)
-        self._ledger.abandon(STAGES)
-        self._index.drop(retired.collection)
-        self._spaces.forget(retired)
+        end(self._ledger, self._index, retired)
         return retired
 
     def _label(self, name: str) -> str:

@@ -170,6 +170,19 @@ def test_a_shadow_given_up_in_the_middle_holds_no_event_up(shop: Shop, swap: Swa
     assert verdict(shop, "later-1") == "done"
 
 
+def test_a_retirement_that_died_is_finished_by_the_keeper(shop: Shop, swap: Swap) -> None:
+    swap.shadow("new_table", rate=None, window=10)
+    fill(shop)
+    shop.publish(upload("late"))
+    shop.work(["fetch", "embed_image", "embed_text", "index"])
+    retired = Spaces(shop.database).retire()
+    assert shop.index.exists(retired.collection)
+    IndexKeeper(shop.ledger, shop.index).keep()
+    assert not shop.index.exists(retired.collection)
+    assert Spaces(shop.database).retired() == []
+    assert verdict(shop, "late-1") == "done"
+
+
 def verdict(shop: Shop, event: str) -> str | None:
     with shop.database.connect() as connection:
         found: str | None = connection.execute(
