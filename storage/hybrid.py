@@ -3,7 +3,7 @@
 1. Recall: each source finds its nearest by the eight-bit copies, more than are wanted, and scores them again by the
    stored vectors.
 2. Reranking: what any source recalled is put in order by the words of the product.
-3. Fusion: a weighted sum of the scores (the better of the two photo vectors counts), and with it the orders by
+3. Fusion: a weighted sum of the scores (the better of the two photo vectors counts), and with it the sources' orders by
    reciprocal rank (Cormack et al. 2009), which does not care how far apart an engine's cosines lie.
 4. The shop's say: wished-for values lift a product, being sold out lowers it, price and excluded values filter.
 """
@@ -30,7 +30,7 @@ _PHOTOS, _TEXT, _WORDS, _ORDERS = 1.0, 0.2, 1.0, 0.2
 _HALF = 10.0
 """The BM25 score that counts half of what the best can: about two rare words found in a title."""
 _RRF_K = 10
-_RRF: Mapping[str, float] = {"image": 0.5, "cutout": 1.0, WORDS: 1.0, TEXT: 0.5}
+_RRF: Mapping[str, float] = {"image": 0.5, "cutout": 1.0, WORDS: 1.0}
 
 SOLD_OUT = -0.1
 """Added to the score of what cannot be bought now."""
@@ -133,15 +133,16 @@ def request_of(query: HybridQuery, limit: int) -> models.QueryRequest:
             prefetch=everything, query=query.said.tolist(), using=TEXT, limit=recall
         )
     if not orders:
-        orders[""] = models.Prefetch(filter=narrow, limit=recall)
+        orders[""] = sources[""] = models.Prefetch(filter=narrow, limit=recall)
+    # Of the sources alone: putting everything in order once more would cost as much as all the rest.
     fused = models.Prefetch(
-        prefetch=list(orders.values()),
-        query=models.RrfQuery(rrf=models.Rrf(k=_RRF_K, weights=[_RRF.get(name, 1.0) for name in orders])),
+        prefetch=list(sources.values()),
+        query=models.RrfQuery(rrf=models.Rrf(k=_RRF_K, weights=[_RRF.get(name, 1.0) for name in sources])),
         limit=recall,
     )
     # ``$score[n]`` is the score of the n-th prefetch, 0 for what it has not found.
     place = {name: f"$score[{number}]" for number, name in enumerate(orders)}
-    first = sum(_RRF.get(name, 1.0) for name in orders) / (_RRF_K + 1)
+    first = sum(_RRF.get(name, 1.0) for name in sources) / (_RRF_K + 1)
     terms: list[Any] = [models.MultExpression(mult=[_ORDERS / first, f"$score[{len(orders)}]"])]
     if photos := [place[name] for name in PHOTOS if name in place]:
         terms.append(models.MultExpression(mult=[_PHOTOS, models.MaxExpression(max=photos)]))
