@@ -20,7 +20,7 @@ from workers.leash import spawn
 class QdrantServer(Server):
     """Qdrant's local mode (of the ``qdrant-client`` wheel) on a loopback port, with an API key.
 
-    It searches exactly and without quantisation, and suits some ten thousand points. Port and key are made at the
+    It searches exactly and without quantisation, and suits some thousand points. Port and key are made at the
     first start and kept in the folder, so that a restarted server is found again.
     """
 
