@@ -1,7 +1,7 @@
 """``python -m bench.index``: every measurement of the index, or the parts that are named, then the table.
 
-The parts are ``recall``, ``layout``, ``server`` and ``ledger``. At 100,000 products all of them take some
-forty minutes on two cores; a number says how many products otherwise.
+The parts are ``recall``, ``layout``, ``server`` and ``ledger``. At 100,000 products all of them take about
+an hour on two cores; ``--products`` asks for fewer.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import argparse
 import logging
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 
-from bench.ground import prepared, table
+from bench.ground import Ground, Row, prepared, table
 from bench.index.layout import layout
 from bench.index.ledger import comparing, outcomes
 from bench.index.recall import recall
@@ -35,18 +36,24 @@ def main() -> int:
         for part in parts:
             console.print(f"{part} …")
             with tempfile.TemporaryDirectory(prefix="vi-") as folder:
-                match part:
-                    case "recall":
-                        ground.rows += recall(Path(folder), count)
-                    case "layout":
-                        ground.rows += layout(Path(folder), count)
-                    case "server":
-                        ground.rows += server(Path(folder), (count // 100, count // 10, count))
-                    case "ledger":
-                        outcomes(ground)
-                        comparing(ground, (count // 10, count, 10 * count))
+                for row in _rows(part, ground, Path(folder), count):
+                    ground.rows.append(row)
+                    console.print(f"  {row.name}: {row.value} ({row.notes})", highlight=False)
         console.print(table(ground.rows))
     return 0 if all(row.met is not False for row in ground.rows) else 1
+
+
+def _rows(part: str, ground: Ground, folder: Path, count: int) -> Iterator[Row]:
+    match part:
+        case "recall":
+            yield from recall(folder, count)
+        case "layout":
+            yield from layout(folder, count)
+        case "server":
+            yield from server(folder, (count // 100, count // 10, count))
+        case "ledger":
+            yield from outcomes(ground)
+            yield from comparing(ground, (count // 10, count, 10 * count))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def _query(query: Any, using: str | None) -> Any:
             weights = query.rrf.weights
             return edge.Fusion.Rrf(k=query.rrf.k or 60, weights=list(weights) if weights else None)
         case models.FormulaQuery():
-            return edge.Formula(_expression(query.formula))
+            return edge.Formula(_expression(query.formula), dict(query.defaults or {}))
         case models.SparseVector():
             return edge.Query.Nearest(edge.SparseVector(query.indices, query.values), using=using)
         case None:
@@ -122,6 +122,12 @@ def _expression(term: Any) -> edge.Expression:
             return edge.Expression.Sum([_expression(one) for one in term.sum])
         case models.MultExpression():
             return edge.Expression.Mult([_expression(one) for one in term.mult])
+        case models.MaxExpression():
+            return edge.Expression.Max([_expression(one) for one in term.max])
+        case models.DivExpression(div=parts):
+            return edge.Expression.Div(
+                _expression(parts.left), _expression(parts.right), parts.by_zero_default
+            )
         case models.FieldCondition(key=key, match=models.MatchValue(value=value)):
             return edge.Expression.Condition(edge.FieldCondition(key, match=edge.MatchValue(value)))
         case str():

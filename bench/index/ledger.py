@@ -46,7 +46,7 @@ SELECT s.id, p.product_id, p.version FROM presentations p CROSS JOIN spaces s"""
 _READ = text("SELECT product_id, version FROM index_points ORDER BY product_id")
 
 
-def outcomes(ground: Ground) -> None:
+def outcomes(ground: Ground) -> Iterator[Row]:
     """Bytes that the vectors of a product take up among the jobs."""
     engine = ground.ledger().engine
     mixture = Mixture()
@@ -67,15 +67,13 @@ def outcomes(ground: Ground) -> None:
         size = (connection.execute(_SIZE).scalar_one() - before) / _PRODUCTS
     engine.dispose()
     numbers = (2 * PHOTOS_A_PRODUCT + 1) * 512 * 2
-    ground.rows.append(
-        Row(
-            "Postgres, embeddings of a product",
-            f"{size:,.0f} bytes",
-            "",
-            None,
-            f"{PHOTOS_A_PRODUCT} photos whole and cut out, and a text: {numbers:,} bytes of float16; in base64, in "
-            f"jobs, with its indexes, of {_PRODUCTS:,} products; {size / 1e3:.1f} GB a million",
-        )
+    yield Row(
+        "Postgres, embeddings of a product",
+        f"{size:,.0f} bytes",
+        "",
+        None,
+        f"{PHOTOS_A_PRODUCT} photos whole and cut out, and a text: {numbers:,} bytes of float16; in base64, in "
+        f"jobs, with its indexes, of {_PRODUCTS:,} products; {size / 1e3:.1f} GB a million",
     )
 
 
@@ -100,7 +98,7 @@ class _Streamed(VectorIndex):
                     yield number, version - (number % _ODD == 1)
 
 
-def comparing(ground: Ground, sizes: tuple[int, ...]) -> None:
+def comparing(ground: Ground, sizes: tuple[int, ...]) -> Iterator[Row]:
     """Seconds and memory of comparing an index of each size; memory must not follow the size."""
     peaks = []
     for size in sizes:
@@ -116,15 +114,13 @@ def comparing(ground: Ground, sizes: tuple[int, ...]) -> None:
         seconds, peak, differing = in_process(compared, url)
         peaks.append(peak)
         grown = peak - peaks[0]
-        ground.rows.append(
-            Row(
-                f"reconcile, {size:,} points",
-                f"{seconds:.1f} s",
-                f"at most {_GROWTH_MB:.0f} MB over {sizes[0]:,}",
-                grown <= _GROWTH_MB,
-                f"peak {peak:.0f} MB of the process; {differing:,} differences; the index's ids are streamed from "
-                "a stub",
-            )
+        yield Row(
+            f"reconcile, {size:,} points",
+            f"{seconds:.1f} s",
+            f"at most {_GROWTH_MB:.0f} MB over {sizes[0]:,}",
+            grown <= _GROWTH_MB,
+            f"peak {peak:.0f} MB of the process; {differing:,} differences; the index's ids are streamed from "
+            "a stub",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,15 +51,13 @@ _STORES: Mapping[str, tuple[Any, Sequence[Ask]]] = {
 }
 
 
-def recall(folder: Path, count: int) -> list[Row]:
+def recall(folder: Path, count: int) -> Iterator[Row]:
     """Rows for each store and each way to search it, over vectors that fall into many kinds, and into few."""
-    return [
-        *_compared(folder / "easy", count, Mixture(), "", _STORES),
-        *_compared(folder / "hard", count, Mixture(kinds=20, own=64), "hard, ", ("float32", "int8")),
-    ]
+    yield from _compared(folder / "easy", count, Mixture(), "", _STORES)
+    yield from _compared(folder / "hard", count, Mixture(kinds=20, own=64), "hard, ", ("float32", "int8"))
 
 
-def _compared(folder: Path, count: int, mixture: Mixture, kind: str, stores: Iterable[str]) -> list[Row]:
+def _compared(folder: Path, count: int, mixture: Mixture, kind: str, stores: Iterable[str]) -> Iterator[Row]:
     vectors, asked = mixture.draw(count, 1), mixture.draw(_QUERIES, 2)
     cosines = asked @ vectors.T
     truth = np.argsort(-cosines, axis=1)[:, :_NEAREST]
@@ -68,27 +66,23 @@ def _compared(folder: Path, count: int, mixture: Mixture, kind: str, stores: Ite
     tenth = float(np.take_along_axis(cosines, truth[:, -1:], axis=1).mean())
     shape = f"intrinsic dimension {intrinsic_dimension(vectors[:20_000]):.0f}, tenth cosine {tenth:.2f}"
     del vectors, cosines
-    rows: list[Row] = []
     for number, name in enumerate(stores):
         where = folder / f"store{number}"
         told = in_process(build, name, where, folder / "vectors.npy")
         found = in_process(search, where, _STORES[name][1], asked, truth)
         ratio = told["bytes"] / (_RULE * count * DIMENSION * 4)
-        rows.append(
-            Row(
-                f"{kind}{name}: build",
-                f"{told['index_s']:.0f} s",
-                "",
-                None,
-                f"{told['cpu_s']:.0f} s of CPU; {count / told['write_s']:,.0f} points/s written before; "
-                f"{told['bytes'] / 1e6:,.0f} MB of files, {ratio:.2f} of 1.5·n·d·4; {found['memory']}; {shape}",
-            )
+        yield Row(
+            f"{kind}{name}: build",
+            f"{told['index_s']:.0f} s",
+            "",
+            None,
+            f"{told['cpu_s']:.0f} s of CPU; {count / told['write_s']:,.0f} points/s written before; "
+            f"{told['bytes'] / 1e6:,.0f} MB of files, {ratio:.2f} of 1.5·n·d·4; {found['memory']}; {shape}",
         )
         for ask in _STORES[name][1]:
             share, p50, p99, cpu_ms = found[ask.name]
             speed = f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, {cpu_ms:.2f} ms of CPU"
-            rows.append(Row(f"{kind}{name}, {ask.name}", f"recall@10 {share:.4f}", "", None, speed))
-    return rows
+            yield Row(f"{kind}{name}, {ask.name}", f"recall@10 {share:.4f}", "", None, speed)
 
 
 def build(name: str, folder: Path, vectors: Path) -> dict[str, Any]:
