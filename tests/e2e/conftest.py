@@ -17,7 +17,7 @@ from sqlalchemy import text
 from pipeline.events import Event
 from storage.database import open_database
 from storage.migrations import upgrade
-from workers.embedded import PostgresServer, ValkeyServer
+from workers.embedded import PostgresServer, QdrantServer, ValkeyServer
 from workers.publisher import Publisher
 from workers.supervisor import Program, Supervisor
 
@@ -33,6 +33,7 @@ class System:
         self.valkey = ValkeyServer(folder / "valkey")
         self.postgres.start()
         self.valkey.start()
+        self.qdrant = QdrantServer(folder / "qdrant")
         self.database = self.postgres.create_database("vitrine")
         self.engine = open_database(self.database)
         upgrade(self.engine)
@@ -57,7 +58,9 @@ class System:
 
     def start_real(self, queues: str, **settings: str) -> None:
         """Run the processes as an operator would, over the real stages."""
+        self.qdrant.start()
         env = {
+            "VITRINE_QDRANT_URL": self.qdrant.url,
             "VITRINE_DATABASE_URL": self.database,
             "VITRINE_BROKER_URL": self.valkey.url,
             "VITRINE_ASSETS_URL": (self.folder / "assets").as_uri(),
@@ -133,6 +136,7 @@ class System:
             self.supervisor.stop()
         self.engine.dispose()
         self.valkey.stop()
+        self.qdrant.stop()
         self.postgres.stop("immediate")
 
 

@@ -100,7 +100,9 @@ def test_every_container_of_ours_starts(system: System, tmp_path: Path) -> None:
     }
     assert {"intake", "relay", "worker-fetch", "worker-vision", "flower", "migrate"} <= ours.keys()
     port = free_port()
+    system.qdrant.start()
     env = {
+        "VITRINE_QDRANT_URL": system.qdrant.url,
         "VITRINE_DATABASE_URL": system.database,
         "VITRINE_BROKER_URL": system.valkey.url,
         "VITRINE_ASSETS_URL": (tmp_path / "assets").as_uri(),
@@ -113,8 +115,10 @@ def test_every_container_of_ours_starts(system: System, tmp_path: Path) -> None:
         "relay": "relay.leading",
         "worker-fetch": "ready.",
         "worker-vision": "ready.",
+        "worker-index": "ready.",
+        "worker-shadow": "ready.",
         "flower": "Visit me at",
-        "migrate": "0001",
+        "migrate": "0002",
         "kit": "complete",
     }
     programs = [

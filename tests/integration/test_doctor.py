@@ -11,14 +11,22 @@ import pytest
 import redis
 
 from engines.kit import Kit
+from storage.vectors import VectorIndex
+from tests.conftest import QdrantServer
 from workers.doctor import Check, diagnose
 from workers.settings import Settings
 
 
 @pytest.fixture
-def sound(database_url: str, broker_url: str, tmp_path: Path) -> Settings:
+def sound(
+    database_url: str, broker_url: str, index: VectorIndex, qdrant: QdrantServer, tmp_path: Path
+) -> Settings:
     return Settings(
-        database_url=database_url, broker_url=broker_url, assets_url=f"file://{tmp_path}/assets", cache=None
+        database_url=database_url,
+        broker_url=broker_url,
+        assets_url=f"file://{tmp_path}/assets",
+        qdrant_url=qdrant.url,
+        cache=None,
     )
 
 
@@ -47,11 +55,12 @@ def test_whatever_cannot_be_reached_is_named_with_a_remedy_and_no_password(tmp_p
             database_url="postgresql+psycopg://shop:s3cret@127.0.0.1:1/shop",
             broker_url="redis://:s3cret@127.0.0.1:1/0",
             assets_url=f"file://{tmp_path}/file/assets",
+            qdrant_url="http://:s3cret@127.0.0.1:1",
             cache=tmp_path / "cache",
         )
     )
     failed = {name: check for name, check in checks.items() if check.ok is False}
-    assert failed.keys() == {"database", "broker", "assets", "kit"}
+    assert failed.keys() == {"database", "broker", "assets", "index", "kit"}
     assert all(check.remedy for check in failed.values())
     assert "VITRINE_DATABASE_URL" in failed["database"].remedy
     assert "u2netp" in failed["kit"].detail

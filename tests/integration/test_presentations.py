@@ -55,7 +55,8 @@ def test_document(ledger: Ledger, presentations: Presentations) -> None:
     provenance = shown.pop("provenance")
     assert shown == {
         "source": "shop", "product_id": "p1", "revision": 1, "generation": 0, "title": "Product p1",
-        "brand": "Acme", "category": "mugs", "locale": "en", "price": price, "tier": "standard",
+        "brand": "Acme", "category": "mugs", "locale": "en", "price": price,
+        "availability": "in_stock", "tier": "standard",
         "told": ["a look at https://shop.example/1", "a look at https://shop.example/2"],
         "images": [
             {"id": "first", "role": "front", "seen": "a look at https://shop.example/1"},

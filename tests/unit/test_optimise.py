@@ -352,7 +352,7 @@ def test_int8_becomes_an_engine_revision_that_answers_as_it_was_measured(deploym
 
     report = json.loads((out / "report.json").read_text())
     assert report["photos"] == {"measured": 350, "looked_at": 50, "classes": 4}
-    assert report["command"].startswith("vitrine ")
+    assert report["command"].startswith("vitrine")
     assert str(deployment.folder) not in json.dumps(report)
     plain, small = report["exports"]
     assert plain["cosine_min"] > 0.999

@@ -35,7 +35,7 @@ def intake() -> None:
     Example:
       VITRINE_LOG=json vitrine intake
     """
-    here = settings().connected()
+    here = settings().connected("database_url", "broker_url")
     configure_logging(here.log)
     process = Intake(build_ledger(here, "vitrine intake"), here.broker_url, here.window)
     _stop_on_signal(process.stop)
