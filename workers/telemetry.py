@@ -42,7 +42,7 @@ def configure_logging(form: Literal["console", "json"]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    for noisy in ("celery.worker.strategy", "celery.app.trace", "alembic", "httpcore"):
+    for noisy in ("httpx", "celery.worker.strategy", "celery.app.trace", "alembic", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -38,7 +38,7 @@ def photo(folder: Path) -> str:
 
 def test_trace_of_the_event_reaches_every_stage_and_logs_name_the_work(system: System) -> None:
     roots = json.dumps([str(system.folder / "photos")])
-    system.start_real("fetch,vision", VITRINE_FILE_ROOTS=roots, VITRINE_LOG="json")
+    system.start_real("fetch,vision,index", VITRINE_FILE_ROOTS=roots, VITRINE_LOG="json")
     _, raw = upload("p1", urls={"a": photo(system.folder)})
     traced = raw.replace(
         b'"source"', f'"traceparent": "00-{TRACE}-00f067aa0ba902b7-01", "source"'.encode(), 1
@@ -67,7 +67,7 @@ def test_trace_of_the_event_reaches_every_stage_and_logs_name_the_work(system: S
 
 def test_metrics_tell_depth_age_durations_outcomes_and_parked(system: System) -> None:
     port = free_port()
-    system.start_real("fetch", VITRINE_METRICS_PORT=str(port))
+    system.start_real("fetch,index", VITRINE_METRICS_PORT=str(port))
     system.publish([upload("p1", urls={"a": "file:///etc/passwd"})])
     system.quiet(1)
 
