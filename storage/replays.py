@@ -53,6 +53,7 @@ UPDATE replays r SET state = 'done', finished_at = now() WHERE id = :replay
   AND NOT EXISTS (SELECT FROM replay_items i WHERE i.replay_id = r.id AND i.verdict = 'pending')
   AND NOT EXISTS (SELECT FROM plans pl WHERE pl.replay_id = r.id AND pl.verdict IS NULL)
 """)
+_STATE = text("SELECT state FROM replays WHERE id = :replay")
 _PROGRESS = text("""
 SELECT r.id, r.state, r.stages, r.force, r.review, r.rate, r."window", r.created_at, r.finished_at, r.selection,
        COALESCE((SELECT jsonb_object_agg(v.verdict, v.items) FROM (
@@ -110,6 +111,9 @@ class Replays:
         replay = connection.execute(_ACTIVE, {"replay": replay_id}).one_or_none()
         if replay is None:
             return 0
+        if not set(replay.stages) <= self._graph.stages.keys():
+            # Of a stage that came with a newer release, or a moment ago: whoever knows it carries on.
+            return 0
         if not replay.force:
             values = {"replay": replay.id, "signature": self._graph.signature, "limit": _UNCHANGED_AT_ONCE}
             connection.execute(_UNCHANGED, values)
@@ -148,6 +152,11 @@ class Replays:
         """The newest replays, or one, with how many items stand where."""
         with self._engine.connect() as connection:
             return [dict(row._mapping) for row in connection.execute(_PROGRESS, {"replay": replay})]
+
+    def is_active(self, replay: int) -> bool:
+        """Whether the replay still makes plans, or will when it is resumed."""
+        with self._engine.connect() as connection:
+            return connection.execute(_STATE, {"replay": replay}).scalar() in ("running", "paused")
 
     def pause(self, replay: int) -> None:
         """Make no further plans; what is planned ends."""

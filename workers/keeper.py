@@ -18,6 +18,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from pipeline.errors import ConfigurationError
 from storage.indexable import IndexedPoints
 from storage.ledger import Ledger
+from storage.replays import Replays
 from storage.spaces import Role, Space, Spaces
 from storage.vectors import IndexDown, VectorIndex
 from tasks._indexing import synchronise
@@ -35,6 +36,9 @@ SHADOW_STAGES = ("shadow_image", "shadow_text", "shadow_index")
 def end(ledger: Ledger, index: VectorIndex, space: Space) -> None:
     """Let go of a retired space: of what waits for it, of its collection, and last of its row."""
     ledger.refresh(now=True)
+    replays = Replays(ledger.engine, ledger.graph)
+    if space.replay_id is not None and replays.is_active(space.replay_id):
+        replays.cancel(space.replay_id)
     if not Spaces(ledger.engine).embedders().shadow:
         ledger.abandon(SHADOW_STAGES)
     index.drop(space.collection)

@@ -149,12 +149,8 @@ class Swap:
         space = self._spaces.shadow(self._label(name))
         self._ledger.refresh(now=True)
         replays = Replays(self._database, self._ledger.graph)
-        running = space.replay_id is not None and any(
-            one["id"] == space.replay_id and one["state"] in ("running", "paused")
-            for one in replays.progress()
-        )
         quoted = None
-        if not running:
+        if space.replay_id is None or not replays.is_active(space.replay_id):
             request = Request(Selection(), stages=SHADOW_STAGES, rate=rate, window=window)
             quoted = replays.quote(request)
             if quoted.products:

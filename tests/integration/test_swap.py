@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from pipeline.errors import RejectedInput
+from storage.ledger import Ledger
 from storage.replays import Replays
 from storage.searches import Searches
 from storage.spaces import Role, Spaces
@@ -130,6 +131,37 @@ def test_what_serves_is_not_written_again_for_a_new_shadow(shop: Shop, swap: Swa
     assert len(shop.points(OLD)) == 6
     fill(shop)
     assert len(shop.points(NEW)) == 6
+
+
+def test_a_relay_that_does_not_know_the_shadow_yet_leaves_its_replay_alone(shop: Shop, swap: Swap) -> None:
+    behind = shop.ledger.graph
+    begun, _ = swap.shadow("new_table", rate=None, window=10)
+    assert Replays(shop.database, behind).advance() == 0
+    fill(shop)
+    assert swap.fill().missing == 0
+    assert begun.replay is not None
+    assert not Replays(shop.database, shop.ledger.graph).is_active(begun.replay)
+
+
+def test_an_upload_planned_without_the_shadow_is_found_by_the_next_call(shop: Shop, swap: Swap) -> None:
+    behind = shop.ledger.graph
+    swap.shadow("new_table", rate=None, window=10)
+    fill(shop)
+    late = Ledger(shop.database, behind)
+    late.accept([upload("late", title="late")])
+    late.plan()
+    fill(shop)
+    assert swap.fill().missing == 1
+    swap.shadow("new_table", rate=None, window=10)
+    fill(shop)
+    assert swap.fill().missing == 0
+
+
+def test_the_replay_of_a_shadow_that_is_given_up_ends(shop: Shop, swap: Swap) -> None:
+    begun, _ = swap.shadow("new_table", rate=None, window=2)
+    swap.retire()
+    assert begun.replay is not None
+    assert not Replays(shop.database, shop.ledger.graph).is_active(begun.replay)
 
 
 def test_filling_goes_on_where_it_was_interrupted(shop: Shop, swap: Swap) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -75,15 +76,22 @@ def shadow(choice: str, rate: float | None, window: int, wait: bool) -> int:
       vitrine models shadow embed=siglip2_embedder --rate 5
     """
     swap = _open()
-    fill, quote = swap.shadow(_named(choice), rate=rate, window=window)
-    if quote is not None and quote.products:
-        seconds = sum(quote.seconds_by_queue().values())
-        click.echo(f"{quote.products:,} products to embed, about {_duration(seconds)} of computing", err=True)
-    while wait and fill.missing:
+    missing = math.inf
+    while True:
+        fill, quote = swap.shadow(_named(choice), rate=rate, window=window)
+        if quote is not None and quote.products:
+            if fill.missing >= missing:
+                _tell(fill)
+                click.echo("a whole replay brought nothing more: vitrine parked", err=True)
+                return 1
+            missing = fill.missing
+            seconds = sum(quote.seconds_by_queue().values())
+            told = f"{quote.products:,} products to embed, about {_duration(seconds)} of computing"
+            click.echo(told, err=True)
+        if not wait or not fill.missing:
+            _tell(fill)
+            return 0
         time.sleep(_POLL_S)
-        fill = swap.fill()
-    _tell(fill)
-    return 0
 
 
 @click.command()
