@@ -142,7 +142,8 @@ def request_of(query: HybridQuery, limit: int) -> models.QueryRequest:
     )
     # ``$score[n]`` is the score of the n-th prefetch, 0 for what it has not found.
     place = {name: f"$score[{number}]" for number, name in enumerate(orders)}
-    first = sum(_RRF.get(name, 1.0) for name in sources) / (_RRF_K + 1)
+    # What Qdrant gives to the first of every order: 1 / ((place + 1) / weight + k - 1).
+    first = sum(1 / (1 / _RRF.get(name, 1.0) + _RRF_K - 1) for name in sources)
     terms: list[Any] = [models.MultExpression(mult=[_ORDERS / first, f"$score[{len(orders)}]"])]
     if photos := [place[name] for name in PHOTOS if name in place]:
         terms.append(models.MultExpression(mult=[_PHOTOS, models.MaxExpression(max=photos)]))

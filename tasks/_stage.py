@@ -15,7 +15,7 @@ import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -43,6 +43,7 @@ __all__ = [
     "StageRunner",
     "announce",
     "broker_queue",
+    "double",
     "load_stages",
     "register_tasks",
     "stage",
@@ -101,6 +102,30 @@ def stage(
         return compute
 
     return register
+
+
+def double(name: str, of: StageFunction, produces: type[Outcome], **changes: Any) -> None:
+    """Register ``name`` as what the stage ``of`` computes, once more for a model that does not serve.
+
+    All but ``changes`` follows from that stage, so that their fingerprints agree; what it presents bears the
+    prefix ``shadow_``.
+    """
+    original = STAGES[of.__name__]
+    presents = original.spec.presents
+
+    def present(outcome: Outcome) -> Mapping[str, Any]:
+        assert presents is not None
+        return {f"shadow_{field}": value for field, value in presents(outcome).items()}
+
+    spec = replace(
+        original.spec,
+        name=name,
+        produces=produces,
+        presents=present if presents else None,
+        computes_as=original.spec.name,
+        **changes,
+    )
+    STAGES[name] = Stage(spec, original.compute)
 
 
 def load_stages() -> Mapping[str, Stage]:

@@ -173,7 +173,7 @@ class Shop:
             return Fetched(content=item.image.sha256 or item.image.url)
         if stage in ("index", "shadow_index"):
             synchronise(self.database, self.index, [item.product_row])
-            return Indexed(collections=()) if stage == "index" else ShadowIndexed()
+            return Indexed(collections=()) if stage == "index" else ShadowIndexed(collections=())
         serving = stage.startswith("embed")
         embedders = self.spaces.embedders()
         engine = embedders.serving if serving else embedders.shadow

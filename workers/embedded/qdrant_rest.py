@@ -207,7 +207,7 @@ def main(folder: Path) -> None:
     """Own the folder and answer until a signal ends the process."""
     access = json.loads((folder / "access.json").read_text())
     Handler.client = QdrantClient(path=str(folder / "points"), force_disable_check_same_thread=True)
-    Handler.key = access["key"]
+    Handler.key = access["password"]
     Handler.lock = threading.Lock()
     with _Server(("127.0.0.1", access["port"]), Handler) as server:
         server.serve_forever()
