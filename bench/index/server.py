@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from bench.index.corpus import DIMENSION, Catalog, queries
 from bench.index.measures import cpu_s, on_disk, percentiles, resident_mb
 from pipeline.errors import ConfigurationError
 from storage.hybrid import search
-from storage.vectors import VectorIndex
+from storage.vectors import IndexDown, VectorIndex
 from workers.embedded import QdrantServer
 from workers.embedded.server import START_S
 
@@ -43,9 +44,14 @@ def server(folder: Path, sizes: tuple[int, ...]) -> Iterator[Row]:
                 yield _ended(size, f"{reached:,} after {write_s:.0f} s, {point_ms:.1f} ms of CPU each")
                 break
             used = cpu_s(pid)
-            idle = _searched(index)
-            search_ms = (cpu_s(pid) - used) * 1000 / idle[2]
-            busy, written = _searched_while_writing(qdrant.url, index, size)
+            try:
+                idle = _searched(index)
+                search_ms = (cpu_s(pid) - used) * 1000 / idle[2]
+                busy, written = _searched_while_writing(qdrant.url, index, size)
+            except IndexDown as error:
+                done = f"filled at {(size - filled) / write_s:,.0f} points/s, {point_ms:.1f} ms of CPU each"
+                yield _ended(size, f"{done}, {resident_mb(pid)['anon']:,.0f} MB of memory; then {error}")
+                break
             with clock() as walked:
                 assert sum(1 for _ in index.versions(_COLLECTION)) == size
             held = resident_mb(pid)
@@ -127,15 +133,17 @@ def _searched_while_writing(
     ]
     for writer in writers:
         writer.start()
-    while not all(count.value for count in counts):
-        time.sleep(0.1)
-    first = sum(count.value for count in counts)
-    with clock() as taken:
-        found = _searched(index)
-    written = sum(count.value for count in counts) - first
-    ended.set()
-    for writer in writers:
-        writer.join()
+    try:
+        while not all(count.value for count in counts):
+            time.sleep(0.1)
+        first = sum(count.value for count in counts)
+        with clock() as taken:
+            found = _searched(index)
+        written = sum(count.value for count in counts) - first
+    finally:
+        ended.set()
+        for writer in writers:
+            writer.join()
     return found, written / taken[0]
 
 
@@ -144,8 +152,10 @@ def _write(url: str, size: int, number: int, count: Any, ended: Any) -> None:
     index, catalog, version = VectorIndex(url), Catalog(size), 2
     while not ended.is_set():
         for batch in catalog.batches(_BATCH, number * size // _WRITERS, (number + 1) * size // _WRITERS):
-            index.write(_COLLECTION, [catalog.point(point.id - 1, version) for point in batch])
-            count.value += len(batch)
+            # Whoever is not answered tries again, as a worker does.
+            with suppress(IndexDown):
+                index.write(_COLLECTION, [catalog.point(point.id - 1, version) for point in batch])
+                count.value += len(batch)
             if ended.is_set():
                 break
         version += 1
