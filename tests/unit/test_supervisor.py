@@ -117,7 +117,8 @@ def test_a_process_gets_its_own_environment_on_top_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INHERITED", "ours")
-    code = "import os, signal; print(os.environ['INHERITED'], os.environ['OWN'], flush=True); signal.pause()"
+    # One string, one write: of several the first alone may be read.
+    code = "import os, signal; print('{INHERITED} {OWN}'.format(**os.environ), flush=True); signal.pause()"
     with Supervisor([python("env", code, OWN="its")], tmp_path) as supervisor:
         assert until(lambda: is_up(supervisor)).last_lines == ("ours its",)
 
