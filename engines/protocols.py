@@ -7,7 +7,7 @@ whose answers cost much may give a RejectedInput in the place of an answer inste
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -325,4 +325,74 @@ class Answerer(Protocol):
 
     def answer(self, questions: Sequence[Question]) -> Sequence[Answer | RejectedInput]:
         """One answer a question, in its language."""
+        ...
+
+
+class Source(StrEnum):
+    """What a generated picture is made of, as IPTC's digital source types say it.
+
+    Source: IPTC NewsCodes, http://cv.iptc.org/newscodes/digitalsourcetype/
+    """
+
+    SYNTHETIC_COMPOSITE = "compositeSynthetic"  # the product's photo in a rendered set
+    TRAINED_COMPOSITE = "compositeWithTrainedAlgorithmicMedia"  # the product's photo in what a model made up
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a product lies on a canvas. All in pixels of the canvas, ``crop`` in pixels of the photo.
+
+    The photo's crop (left, top, right, bottom) is scaled by ``scale``, never turned or stretched, so that its
+    upper left corner is at (left, top). ``ground`` is the row at which a standing product meets its surface: the
+    lowest row of its solid pixels.
+    """
+
+    width: int
+    height: int
+    crop: tuple[int, int, int, int]
+    scale: float
+    left: int
+    top: int
+    ground: int
+
+
+@dataclass(frozen=True, slots=True)
+class SceneRequest:
+    """A product on an empty canvas, and the setting to make around it.
+
+    ``foreground`` (H, W, 3) are the product's own colours without any of its old background, zero where there is
+    none of it; ``alpha`` (H, W) is how much of each pixel it covers. ``preset`` names the setting of
+    ``engines.scenes.presets``; ``palette`` are the product's colours in CIELAB with their shares, largest first.
+    ``hold`` in [0, 1] says how strictly structure is to be kept: it rises when a picture has to be made again.
+    """
+
+    foreground: RGB
+    alpha: Alpha
+    placement: Placement
+    preset: str
+    palette: tuple[tuple[tuple[float, float, float], float], ...]
+    prompt: Bilingual
+    negative: Bilingual
+    seed: int
+    hold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scenery:
+    """What an engine made around a product: the whole canvas, over which the product's own pixels are laid.
+
+    ``settings`` are what it was made with, for the record (steps, scale, samples, the prompt as it was sent).
+    """
+
+    picture: RGB
+    source: Source
+    settings: Mapping[str, str | float | int]
+
+
+@runtime_checkable
+class SceneRenderer(Protocol):
+    """Makes a setting around a product. It lays shadow and reflection, and never changes the product itself."""
+
+    def render(self, requests: Sequence[SceneRequest]) -> Sequence[Scenery | RejectedInput]:
+        """One scenery a request, of its canvas's size; the same for the same request."""
         ...
