@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import Engine, text
 
 from pipeline.events import ProductEvent
-from pipeline.graph import Scope, StageGraph
+from pipeline.graph import StageGraph
 
 _KNOWN = text("""
 SELECT count(*) FROM events e
@@ -108,10 +108,11 @@ class Watch:
         self._events = events
         self._ids = {"sources": [e.source for e in events], "ids": [e.id for e in events]}
         self._products = {"sources": [e.source for e in events], "products": [e.product_id for e in events]}
-        photos = sum(len(e.data.images) for e in events)
         self._empty: Final[Mapping[str, StageCount]] = {
             name: StageCount(
-                name, graph.recipes[name].label, photos if spec.scope is Scope.IMAGE else len(events)
+                name,
+                graph.recipes[name].label,
+                sum(len(spec.targets(i.id for i in e.data.images)) for e in events),
             )
             for name, spec in graph.stages.items()
         }

@@ -7,6 +7,7 @@ Transient           retry with jittered backoff, up to the stage's attempts, the
 EngineDown          the same, unless another engine is named as a fallback: it answers
 NotReady            snooze: try again later, costs no attempt
 RejectedInput       park at once: no retry can change the answer
+NeedsReview         the same, with what was made: a person judges whether it may be served
 ContractError       quarantine the message: it breaks the event contract
 ConfigurationError  stop the process: the message names the setting and the remedy
 ==================  =====================================================================
@@ -15,6 +16,11 @@ Anything else is a defect: retried a bounded number of times, then parked with i
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.outcomes import Outcome
 
 
 class VitrineError(Exception):
@@ -53,8 +59,20 @@ class RejectedInput(VitrineError):
     def __str__(self) -> str:
         return f"{self.reason}: {self.args[0]}"
 
-    def __reduce__(self) -> tuple[type[RejectedInput], tuple[str, str]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.reason, str(self.args[0]))
+
+
+class NeedsReview(RejectedInput):
+    """Something was made that is not proven to be right: ``outcome`` is kept with the parked work until a person
+    accepts or rejects it."""
+
+    def __init__(self, reason: str, message: str, outcome: Outcome) -> None:
+        super().__init__(reason, message)
+        self.outcome = outcome
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, str(self.args[0]), self.outcome)
 
 
 class ContractError(VitrineError):

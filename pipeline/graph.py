@@ -15,6 +15,8 @@ from pipeline.retry import RetryPolicy
 from pipeline.routing import Rule, choose
 
 MIB = 1 << 20
+_SLOT = "@"
+"""Before a slot's name in a run's target, so that it is not taken for a photo's id."""
 
 
 class Scope(StrEnum):
@@ -31,7 +33,8 @@ class StageSpec:
     ``needs`` are outcomes that must be there (at least one usable of each), ``uses`` are read where they are
     there. ``reads`` names the catalog facts that enter the fingerprint. An ``effect`` makes the outside agree
     with Postgres: it runs once for each plan, is never reused and never skipped. ``computes_as`` names a stage
-    whose outcomes of the same engine are this one's too: their fingerprints are then the same.
+    whose outcomes of the same engine are this one's too: their fingerprints are then the same. ``slots`` are the
+    places that a product-scope stage fills, a run each. ``aids`` are roles whose engines it uses besides its own.
     """
 
     name: str
@@ -43,6 +46,8 @@ class StageSpec:
     reads: Callable[[Product, ImageRef | None], Any] | None = None
     presents: Callable[[Any], Mapping[str, Any]] | None = None
     role: str = ""
+    aids: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
     effect: bool = False
     computes_as: str = ""
@@ -52,6 +57,17 @@ class StageSpec:
     lease_s: float = 30.0
     deadline_s: float = 600.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+    def targets(self, images: Iterable[str]) -> list[str]:
+        """The targets of this stage's runs for a product with these images."""
+        if self.scope is Scope.IMAGE:
+            return list(images)
+        return [_SLOT + slot for slot in self.slots] or [""]
+
+
+def slot_of(target: str) -> str:
+    """The slot that a run's target names; empty for a photo's id and for a product as a whole."""
+    return target.removeprefix(_SLOT) if target.startswith(_SLOT) else ""
 
 
 @dataclass(slots=True)
@@ -213,11 +229,7 @@ class StageGraph:
     def runs_of(self, product: Product) -> list[RunKey]:
         """The runs that a plan of ``product`` consists of; the target of an image's run is the image's id."""
         images = [image.id for image in product.images]
-        return [
-            (name, target)
-            for name, spec in self.stages.items()
-            for target in (images if spec.scope is Scope.IMAGE else [""])
-        ]
+        return [(name, target) for name, spec in self.stages.items() for target in spec.targets(images)]
 
     def advance(self, product: Product, plan_id: int, runs: Mapping[RunKey, RunView]) -> list[Attach | Skip]:
         """What becomes of the waiting runs, given how the others stand.
@@ -255,7 +267,7 @@ class StageGraph:
         load_bytes = 0
         missing = ""
         for name, required in self._upstream[stage]:
-            keys = self._input_keys(name, target, images)
+            keys = self._input_keys(name, target if spec.scope is Scope.IMAGE else "", images)
             if any(key not in skipped and not runs[key].settled for key in keys if key in runs):
                 return None
             usable = [key for key in keys if key in runs and runs[key].usable]
@@ -272,6 +284,8 @@ class StageGraph:
             return Skip(stage, target, missing)
         if spec.effect:
             inputs.append(["plan", plan_id])
+        if slot := slot_of(target):
+            inputs.append(["slot", slot])
         if spec.reads is not None:
             inputs.append(["facts", spec.reads(product, images.get(target))])
         rule = self.rule(stage, product)
@@ -279,10 +293,12 @@ class StageGraph:
             inputs.append(["engine reads", rule.facts(product)])
         return Attach(stage, target, rule.recipe, fingerprint(rule.recipe.key, inputs), load_bytes)
 
-    def _input_keys(self, upstream: str, target: str, images: Mapping[str, ImageRef]) -> Sequence[RunKey]:
-        if self.stages[upstream].scope is Scope.PRODUCT:
-            return [(upstream, "")]
-        return [(upstream, target)] if target else [(upstream, image) for image in images]
+    def _input_keys(self, upstream: str, image: str, images: Mapping[str, ImageRef]) -> Sequence[RunKey]:
+        """The runs of ``upstream`` that are read: for one image, or for the whole product."""
+        spec = self.stages[upstream]
+        if image and spec.scope is Scope.IMAGE:
+            return [(upstream, image)]
+        return [(upstream, target) for target in spec.targets(images)]
 
 
 def _complete(rules: Sequence[Rule], default: Rule) -> tuple[Rule, ...]:

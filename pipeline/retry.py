@@ -5,7 +5,8 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
-from pipeline.errors import ConfigurationError, NotReady, RejectedInput, Transient
+from pipeline.errors import ConfigurationError, NeedsReview, NotReady, RejectedInput, Transient
+from pipeline.outcomes import Outcome
 
 _TRACEBACK_CHARACTERS = 8_000
 _MISCONFIGURED_S = 30.0
@@ -29,11 +30,13 @@ class Snooze:
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """Set aside for a person, with everything needed to understand why."""
+    """Set aside for a person, with everything needed to understand why; and with what was made, if a person is to
+    judge it."""
 
     reason: str
     error: str
     trace: str = ""
+    outcome: Outcome | None = None
 
 
 Decision = Retry | Snooze | Park
@@ -55,7 +58,8 @@ class RetryPolicy:
         """Judge ``error`` of the ``attempt``-th try (1 is the first); ``jitter`` is uniform in [0, 1)."""
         message = f"{type(error).__name__}: {error}"
         if isinstance(error, RejectedInput):
-            return Park(error.reason, str(error.args[0]))
+            made = error.outcome if isinstance(error, NeedsReview) else None
+            return Park(error.reason, str(error.args[0]), outcome=made)
         if isinstance(error, NotReady):
             return Snooze(error.after_s * (0.5 + jitter), message)
         if isinstance(error, ConfigurationError):

@@ -90,23 +90,27 @@ class Parked:
         ids = list(connection.execute(_PRODUCTS, values).scalars())
         rows = lock_products(connection, ids) if ids else []
         released = connection.execute(_READY, values).scalars().all()
-        self._replan(connection, [row for row in rows if row.live], released)
+        replan(connection, self._graph, [row for row in rows if row.live], released)
         drop_orphans(connection, released)
         return len(rows)
-
-    def _replan(self, connection: Connection, rows: Sequence[Any], released: Sequence[int]) -> None:
-        """An open plan takes the runs back; a closed one keeps its verdict, and another pass is made."""
-        still_open = [row for row in rows if row.open_plan is not None]
-        if still_open:
-            plans_open = [row.open_plan for row in still_open]
-            connection.execute(_REOPEN_RUNS, {"plans": plans_open, "jobs": list(released)})
-        plans = [again(row) for row in rows if row.open_plan is None]
-        make_plans(connection, self._graph, plans, Purpose("release", Lane.LIVE))
-        advance(connection, self._graph, [row.id for row in rows])
 
     def _rows(self, statement: Any, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         with self._engine.connect() as connection:
             return [dict(row._mapping) for row in connection.execute(statement, values)]
+
+
+def replan(connection: Connection, graph: StageGraph, rows: Sequence[Any], released: Sequence[int]) -> None:
+    """Go on with locked, live products whose parked jobs are ``released``.
+
+    An open plan takes the runs back; a closed one keeps its verdict, and another pass is made.
+    """
+    still_open = [row for row in rows if row.open_plan is not None]
+    if still_open:
+        plans_open = [row.open_plan for row in still_open]
+        connection.execute(_REOPEN_RUNS, {"plans": plans_open, "jobs": list(released)})
+    plans = [again(row) for row in rows if row.open_plan is None]
+    make_plans(connection, graph, plans, Purpose("release", Lane.LIVE))
+    advance(connection, graph, [row.id for row in rows])
 
 
 def _values(jobs: Sequence[int] | None, stage: str | None, reason: str | None) -> dict[str, Any]:

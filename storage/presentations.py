@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from pipeline.errors import RejectedInput
+from pipeline.graph import slot_of
 
 _READ = text("""
 SELECT p.source, p.product_id, p.facts, pr.revision, pr.generation, pr.fields, pr.candidate, pr.corrections,
@@ -118,7 +119,10 @@ def document(row: Any) -> dict[str, Any]:
             if key.partition("/")[2] == image["id"]
         }
         images.append({"id": image["id"], "role": image["role"], **own})
-    whole = {key: f["value"] for key, f in fields.items() if not f["target"]}
+    whole: dict[str, Any] = {key: f["value"] for key, f in fields.items() if not f["target"]}
+    for key, field in fields.items():
+        if slot := slot_of(field["target"]):
+            whole.setdefault(key.split("/", 1)[0], {})[slot] = field["value"]
     whole |= {key: c["value"] for key, c in row.corrections.items() if "/" not in key}
     return {
         "source": row.source,

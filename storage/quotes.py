@@ -57,7 +57,7 @@ WITH selected AS (
     SELECT p.id, p.product_id, p.plan_id, p.facts, NOT :force AND p.signature = :signature AS unchanged
     FROM products p WHERE {selection}
 ), stages AS (
-    SELECT * FROM unnest(CAST(:stages AS text[]), CAST(:image_scope AS boolean[])) AS s (stage, image_scope)
+    SELECT * FROM unnest(CAST(:stages AS text[]), CAST(:slots AS int[])) AS s (stage, slots)
 ), lineage AS (
     SELECT * FROM unnest(CAST(:line_stage AS text[]), CAST(:line_ancestor AS text[])) AS l (stage, ancestor)
 ), known AS (
@@ -70,7 +70,7 @@ WITH selected AS (
     SELECT DISTINCT k.id, l.stage FROM known k JOIN lineage l ON l.ancestor = k.stage
     WHERE k.stale AND NOT k.unchanged
 ), missing AS (
-    SELECT st.stage, sum(CASE WHEN st.image_scope THEN jsonb_array_length(s.facts->'images') ELSE 1 END) AS runs
+    SELECT st.stage, sum(COALESCE(st.slots, jsonb_array_length(s.facts->'images'))) AS runs
     FROM selected s CROSS JOIN stages st
     WHERE NOT s.unchanged AND NOT EXISTS (SELECT FROM runs r WHERE r.plan_id = s.plan_id AND r.stage = st.stage)
     GROUP BY 1
@@ -161,7 +161,7 @@ def quote(engine: Engine, graph: StageGraph, request: Request) -> Quote:
     values = values_of(graph, request) | {
         "force": request.force,
         "signature": graph.signature,
-        "image_scope": [spec.scope is Scope.IMAGE for spec in stages.values()],
+        "slots": [None if spec.scope is Scope.IMAGE else len(spec.targets(())) for spec in stages.values()],
         "line_stage": [stage for stage, _ in lineage],
         "line_ancestor": [ancestor for _, ancestor in lineage],
     }

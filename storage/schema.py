@@ -280,6 +280,24 @@ class DownloadRow(Base):
     fetched_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
+class ReviewRow(Base):
+    """What a parked job made that a person has to judge: the outcome, and who decided what, when and why."""
+
+    __tablename__ = "reviews"
+    __table_args__ = (Index("reviews_open", "asked_at", postgresql_where=text("accepted IS NULL")),)
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    outcome: Mapped[JsonObject]
+    digest: Mapped[bytes]
+    load_bytes: Mapped[int] = mapped_column(server_default="0")
+    seconds: Mapped[float | None]
+    asked_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    accepted: Mapped[bool | None]
+    decided_by: Mapped[str | None]
+    why: Mapped[str | None]
+    decided_at: Mapped[datetime | None]
+
+
 class PresentationRow(Base):
     """What the storefront reads: one row a product, each field with the (revision, generation) it came from."""
 

@@ -39,7 +39,9 @@ def lay(subject: Subject, placement: Placement) -> tuple[RGB, Alpha]:
         shrunk = cv2.resize(premultiplied, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         moved[:, :2] = np.eye(2)
         premultiplied, smooth = shrunk, cv2.INTER_LINEAR
-    laid = cv2.warpAffine(premultiplied, moved, size, flags=smooth if smooth != cv2.INTER_AREA else cv2.INTER_LINEAR)
+    laid = cv2.warpAffine(
+        premultiplied, moved, size, flags=smooth if smooth != cv2.INTER_AREA else cv2.INTER_LINEAR
+    )
     cover = np.clip(laid[..., 3], 0.0, 1.0)
     colour = laid[..., :3] / np.maximum(cover, 1e-3)[..., None]
     there = cover > 1 / 512

@@ -64,7 +64,9 @@ def place(alpha: Alpha, aspect: Aspect, pose: Pose, kinds: Collection[str], seed
     across = (width - scale * (right - left)) / 2
     if aspect is Aspect.WIDE and across > 0.25 * width:
         across *= 1 - _THIRD if seed % 2 else 1 + _THIRD
-    ground = round(_GROUND * height) if pose is Pose.STANDING else round((height + scale * (bottom - top)) / 2)
+    ground = (
+        round(_GROUND * height) if pose is Pose.STANDING else round((height + scale * (bottom - top)) / 2)
+    )
     return Placement(
         width=width,
         height=height,

@@ -39,7 +39,8 @@ RETURNING id, fingerprint, dispatched_at IS NOT NULL AS announced
 """)
 # Locked until the subscription is committed, so that a completion either sees it or is seen by it.
 _KNOWN_JOBS = sql("""
-SELECT id, fingerprint, stage, recipe, state, lane, outcome_digest, blocks, outcome_bytes, reason, finished_at
+SELECT id, fingerprint, stage, recipe, state, lane, outcome_digest, blocks, outcome_bytes, reason, finished_at,
+    state = 'parked' AND EXISTS (SELECT FROM reviews v WHERE v.job_id = jobs.id) AS reviewed
 FROM jobs WHERE fingerprint = ANY(:fingerprints) ORDER BY id FOR UPDATE
 """)
 _AGAIN = sql("""
@@ -190,7 +191,8 @@ def _join(
         view.blocks = job.blocks
         view.load_bytes = job.outcome_bytes
     elif job.state == JobState.PARKED:
-        if plan.retries(job.reason, root=root):
+        # What a person judges, or has judged, is made again on purpose only: it would come out the same.
+        if plan.forces(job.stage, job.finished_at) if job.reviewed else plan.retries(job.reason, root=root):
             again[job.id] = (plan.lane, recipe)
             return
         view.state, view.reason = RunState.PARKED, job.reason or "parked"

@@ -58,7 +58,8 @@ WHERE events.seq = u.seq
 _DROP_PHOTOS = text("""
 UPDATE presentations p SET fields = (
     SELECT COALESCE(jsonb_object_agg(f.key, f.value), '{}') FROM jsonb_each(p.fields) f
-    WHERE f.value->>'target' <> '' AND NOT u.gone ? (f.value->>'target'))
+    WHERE f.value->>'target' <> '' AND NOT starts_with(f.value->>'target', '@')
+      AND NOT u.gone ? (f.value->>'target'))
 FROM unnest(CAST(:products AS bigint[]), CAST(:gone AS jsonb[])) AS u (product_id, gone)
 WHERE p.product_id = u.product_id
 """)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from pipeline.graph import StageGraph
+from pipeline.graph import StageGraph, slot_of
 from pipeline.outcomes import Outcome, RunState
 from storage.ledger.plans import Plan
 from storage.ledger.statements import records, sql
@@ -116,7 +116,7 @@ def _remove_blocked(
         unfed = [
             stage
             for (stage, target), run in plan.runs.items()
-            if not target and run.state is RunState.SKIPPED and stage in graph.stages
+            if (not target or slot_of(target)) and run.state is RunState.SKIPPED and stage in graph.stages
         ]
         rows.append({"product_id": plan.product_row, "targets": sorted(blocked), "stages": unfed})
     if rows:

@@ -21,7 +21,8 @@ from storage.ledger.withdraw import drop_orphans
 _LOCK = sql("""
 SELECT jobs.id, jobs.lease_token = u.token AND jobs.state = 'running' AS ours,
        jobs.lease_token = u.token AND jobs.state IN ('done', 'parked') AS told,
-       jobs.outcome IS NOT NULL AS computed_before, encode(jobs.fingerprint, 'hex') AS fingerprint, jobs.engine,
+       jobs.outcome IS NOT NULL OR EXISTS (SELECT FROM reviews v WHERE v.job_id = jobs.id) AS computed_before,
+       encode(jobs.fingerprint, 'hex') AS fingerprint, jobs.engine,
        EXISTS (SELECT FROM runs r WHERE r.job_id = jobs.id AND r.state = 'ready'
                AND r.product_id = ANY(:products)) AS wanted
 FROM jobs JOIN unnest(CAST(:ids AS bigint[]), CAST(:tokens AS bigint[])) AS u (id, token) USING (id)
@@ -51,7 +52,25 @@ FROM json_to_recordset(CAST(:rows AS json))
     AS u (id bigint, after_s float, refund smallint, reason text, error text, trace text)
 WHERE jobs.id = u.id
 """)
-_FORGET_USES = sql("DELETE FROM asset_uses WHERE job_id = ANY(:jobs)")
+# What was made and waits for a person lies beside the job, never in it: nobody can take it for an answer.
+_REVIEW = sql("""
+WITH asked AS (
+    INSERT INTO reviews (job_id, outcome, digest, load_bytes, seconds)
+    SELECT u.id, u.outcome, decode(u.digest, 'hex'), u.bytes, u.seconds
+    FROM json_to_recordset(CAST(:rows AS json)) AS u (id bigint, outcome jsonb, digest text, bytes bigint,
+        seconds float)
+    ON CONFLICT (job_id) DO UPDATE SET outcome = EXCLUDED.outcome, digest = EXCLUDED.digest,
+        load_bytes = EXCLUDED.load_bytes, seconds = EXCLUDED.seconds, asked_at = now(), accepted = NULL,
+        decided_by = NULL, why = NULL, decided_at = NULL
+)
+INSERT INTO asset_uses (job_id, digest)
+SELECT job, digest FROM json_to_recordset(CAST(:uses AS json)) AS u (job bigint, digest text)
+ON CONFLICT DO NOTHING
+""")
+_FORGET_BEFORE = sql("""
+WITH reviewed AS (DELETE FROM reviews WHERE job_id = ANY(:jobs))
+DELETE FROM asset_uses WHERE job_id = ANY(:jobs)
+""")
 _SETTLE = sql("""
 WITH subscribed AS (
     SELECT r.id, r.job_id, r.product_id, r.product_id = ANY(:products) AS locked, j.state, j.reason
@@ -92,6 +111,11 @@ class Result:
     seconds: float = 0.0
     fallback: Recipe | None = None
 
+    @property
+    def made(self) -> Outcome | None:
+        """The outcome, or the one that waits for a person's judgement."""
+        return self.decision.outcome if isinstance(self.decision, Park) else self.outcome
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -125,16 +149,16 @@ def settle(connection: Connection, graph: StageGraph, results: Sequence[Result],
             names[row.id] = (row.fingerprint, fallback.label if fallback else row.engine)
             if not row.wanted:
                 unwanted.append(row.id)
-            if row.computed_before and by_id[row.id].outcome is not None:
+            if row.computed_before and by_id[row.id].made is not None:
                 before.append(row.id)
         elif row.told:
             told.add(row.id)
     done = [by_id[job] for job in ours if by_id[job].outcome is not None]
     failed = [by_id[job] for job in ours if by_id[job].outcome is None]
     if before:
-        connection.exec_driver_sql(_FORGET_USES, {"jobs": before})
+        connection.exec_driver_sql(_FORGET_BEFORE, {"jobs": before})
     if done:
-        _write_outcomes(connection, done)
+        _write_outcomes(connection, _DONE, done)
     if failed:
         _write_failures(connection, failed)
     if unwanted:
@@ -178,12 +202,12 @@ def behind(connection: Connection, limit: int) -> list[int]:
     return list(connection.exec_driver_sql(_BEHIND, {"limit": limit}).scalars())
 
 
-def _write_outcomes(connection: Connection, done: Sequence[Result]) -> None:
-    values = [(result, result.outcome) for result in done if result.outcome is not None]
+def _write_outcomes(connection: Connection, statement: str, results: Sequence[Result]) -> None:
+    values = [(result, result.made) for result in results if result.made is not None]
     dumps: list[dict[str, Any]] = [outcome.model_dump(mode="json") for _, outcome in values]
     uses = sorted({(result.job_id, blob.digest) for result, outcome in values for blob in outcome.blobs()})
     connection.exec_driver_sql(
-        _DONE,
+        statement,
         {
             "uses": records({"job": job, "digest": blob} for job, blob in uses),
             "rows": records(
@@ -217,6 +241,9 @@ def _write_failures(connection: Connection, failed: Sequence[Result]) -> None:
         if result.decision is not None
     ]
     connection.exec_driver_sql(_FAILED, {"rows": records(rows)})
+    made = [result for result in failed if result.made is not None]
+    if made:
+        _write_outcomes(connection, _REVIEW, made)
 
 
 def _plain(message: str) -> str:

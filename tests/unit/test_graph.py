@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ConfigurationError
 from pipeline.events import ImageRef, Product
-from pipeline.graph import Attach, RunKey, RunView, Scope, Skip, StageGraph, StageSpec
+from pipeline.graph import Attach, RunKey, RunView, Scope, Skip, StageGraph, StageSpec, slot_of
 from pipeline.keys import Recipe
 from pipeline.outcomes import Outcome, RunState
 from tests.factories import specs, stub_graph
@@ -81,6 +81,32 @@ def test_runs_are_one_an_image_or_one_a_product() -> None:
     runs = stub_graph().runs_of(product("a", "b"))
     assert runs == [("fetch", "a"), ("fetch", "b"), ("see", "a"), ("see", "b"), ("tell", "")]
     assert stub_graph().runs_of(product()) == [("tell", "")]
+
+
+def test_a_stage_with_slots_has_a_run_for_each_and_reads_all_of_the_product() -> None:
+    shown = type("Shown", (Outcome,), {})
+    used = type("Used", (Outcome,), {})
+    slotted = StageSpec("show", 1, Scope.PRODUCT, shown, needs=(specs()[1].produces,), slots=("wide", "tall"))
+    reader = StageSpec("use", 1, Scope.PRODUCT, used, needs=(shown,))
+    graph = StageGraph([*specs(), slotted, reader], {})
+    of = product("a", "b")
+    runs = waiting(graph, of)
+    assert {target for stage, target in runs if stage == "show"} == {"@wide", "@tall"}
+    assert [slot_of(target) for target in ("@wide", "a", "")] == ["wide", "", ""]
+    for image in ("a", "b"):
+        runs["fetch", image] = done(f"f{image}")
+    runs["see", "a"] = done("sa")
+    assert ("show", "@wide") not in decide(graph, of, runs), "the other photo is not seen yet"
+    runs["see", "b"] = done("sb")
+    started = decide(graph, of, runs)
+    wide, tall = started["show", "@wide"], started["show", "@tall"]
+    assert isinstance(wide, Attach)
+    assert isinstance(tall, Attach)
+    assert wide.fingerprint != tall.fingerprint
+    runs["show", "@wide"] = done("w")
+    assert ("use", "") not in decide(graph, of, runs)
+    runs["show", "@tall"] = RunView(RunState.PARKED, reason="ugly")
+    assert isinstance(decide(graph, of, runs)["use", ""], Attach), "one of the slots is enough"
 
 
 def test_fan_in_waits_for_all_and_needs_one() -> None:
