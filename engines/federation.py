@@ -24,6 +24,8 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "answerer": "attributes",
         "pitcher": "template_pitch",
         "embedder": "conse",
+        "image_encoder": "efficientnet_lite2",
+        "scene_renderer": "studio",
     }
 )
 

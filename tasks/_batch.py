@@ -14,7 +14,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from pipeline.errors import ConfigurationError, NotReady, Transient, VitrineError
 from pipeline.events import ImageRef, Product
-from pipeline.graph import StageSpec
+from pipeline.graph import StageSpec, slot_of
 from pipeline.outcomes import Outcome
 from storage.ledger import Claimed, Ledger
 from tasks._runtime import Runtime
@@ -45,6 +45,11 @@ class Item:
     def image(self) -> ImageRef:
         assert self.claimed.image is not None, "only image-scope stages have one image"
         return self.claimed.image
+
+    @property
+    def slot(self) -> str:
+        """The slot of the stage that this job fills; empty where it has none."""
+        return slot_of(self.claimed.target)
 
     def one(self, kind: type[O]) -> O:
         """The outcome of ``kind`` for this photo, or for the product."""

@@ -21,6 +21,7 @@ from storage.downloads import Downloads
 from storage.fetch import Fetcher
 from storage.ledger import Ledger
 from storage.pictures import decode
+from storage.provenance import Signer
 from storage.vectors import VectorIndex
 
 _CACHE_BYTES = 128 << 20
@@ -37,6 +38,7 @@ class Runtime:
     downloads: Downloads
     engines: Engines
     index: VectorIndex
+    signer: Signer
     recipe: Recipe = _NO_RECIPE
     _pixels: PixelCache = field(default_factory=lambda: PixelCache(_CACHE_BYTES))
 
@@ -52,6 +54,10 @@ class Runtime:
                 "its fingerprints would not know of it"
             )
         return self.engines.get(self.recipe.engine)
+
+    def aid(self, role: str) -> Any:
+        """The engine of a role that the stage names among its aids, loaded."""
+        return self.engines.get(self.params["aids"][role].partition("@")[0])
 
     @property
     def params(self) -> Mapping[str, Any]:

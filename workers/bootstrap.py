@@ -14,6 +14,7 @@ from engines.federation import Federation
 from engines.kit import Kit
 from engines.models import read_deployment
 from engines.registry import Engines, load_adapters, with_models
+from engines.scenes.presets import read_presets
 from pipeline.errors import ConfigurationError
 from pipeline.graph import StageGraph, StageSpec
 from pipeline.keys import Recipe
@@ -23,6 +24,7 @@ from storage.database import open_database
 from storage.downloads import Downloads
 from storage.fetch import Fetcher, FetchPolicy
 from storage.ledger import Ledger
+from storage.provenance import Signer
 from storage.spaces import Embedders, Spaces
 from storage.vectors import VectorIndex
 from tasks._runtime import Runtime
@@ -73,7 +75,15 @@ def build_graph(settings: Settings, embedders: Embedders | None = None) -> Stage
     recipes = {}
     for name, spec in list(specs.items()):
         made_as = spec.computes_as or name
-        recipe = Recipe(made_as, spec.version, params=_params(settings, made_as, spec))
+        params = dict(_params(settings, made_as, spec))
+        if spec.aids:
+            params["aids"] = {role: federation.label(role) for role in spec.aids}
+        if "presets" in params:
+            # Part of the fingerprints as a whole: which of them suits a product depends on all.
+            presets = read_presets(settings.presets)
+            params["presets"] = {one: preset.model_dump(mode="json") for one, preset in presets.items()}
+            specs[name] = replace(spec, slots=settings.scenes)
+        recipe = Recipe(made_as, spec.version, params=params)
         recipes[name] = recipe
         if spec.role == EMBEDDER:
             label = embedders.shadow if spec.computes_as else embedders.serving
@@ -141,6 +151,15 @@ def build_ledger(settings: Settings, application: str) -> Ledger:
     return Ledger(database, graph, following)
 
 
+def build_signer(settings: Settings) -> Signer:
+    """Who signs generated pictures: the deployment's certificate, else the test certificate of this installation."""
+    if settings.c2pa_certificates is None and settings.c2pa_key is None:
+        return Signer.test(settings.home)
+    if settings.c2pa_certificates is None or settings.c2pa_key is None:
+        raise ConfigurationError("VITRINE_C2PA_CERTIFICATES and VITRINE_C2PA_KEY belong together: set both")
+    return Signer.read(settings.c2pa_certificates, settings.c2pa_key)
+
+
 def build_runtime(settings: Settings, threads: int | None = None) -> Runtime:
     """What the stages of this process may reach. Call it in the process that computes, after any fork."""
     ledger = build_ledger(settings, "vitrine worker")
@@ -156,4 +175,5 @@ def build_runtime(settings: Settings, threads: int | None = None) -> Runtime:
         downloads=Downloads(ledger.engine),
         engines=build_engines(settings, Device.choose(threads)),
         index=VectorIndex(settings.qdrant_url),
+        signer=build_signer(settings),
     )

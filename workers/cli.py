@@ -33,6 +33,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "publish": ("publish", "Publish events from JSON Lines, a folder of pictures or a CSV."),
         "show": ("show", "Show everything known of a product."),
         "search": ("search", "Find products by words, a photo, or both."),
+        "scene": ("scene", "Render a scene of a product now, and open it."),
         "ask": ("ask", "Ask a question about a product."),
         "process": ("product", "Process a product now, ahead of any backfill."),
         "withdraw": ("product", "Withdraw a product, and follow until nothing is left of it."),
@@ -40,6 +41,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     },
     "Operate": {
         "status": ("status", "Show on one screen how everything stands."),
+        "review": ("review", "Judge pictures that could not be proven; accept or reject them."),
         "parked": ("parked", "List, explain and release what was set aside for a person."),
         "replay": ("replay", "Process many products again: quote, start, pause, promote."),
         "reconcile": ("reconcile", "Compare Postgres with the index and the assets, and mend."),

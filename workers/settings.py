@@ -46,6 +46,14 @@ class Settings(BaseSettings):
     models: Path | None = Field(
         default=None, description="TOML file of the deployment's models and of which products they serve"
     )
+    scenes: tuple[Literal["square", "portrait", "wide"], ...] = Field(
+        default=("square", "portrait", "wide"), description="the pictures of each product that are rendered"
+    )
+    presets: Path | None = Field(default=None, description="YAML file of the shop's own settings of scenes")
+    c2pa_certificates: Path | None = Field(
+        default=None, description="PEM file of the certificate that signs pictures, and its chain"
+    )
+    c2pa_key: Path | None = Field(default=None, description="PEM file of that certificate's private key")
     params: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description='stage to parameters, {"screen": {"unsafe_from": 0.8}}'
     )

@@ -15,7 +15,7 @@ from engines.declaration import Loading, engine
 from engines.looks.frames import scaled, squared
 from engines.looks.recent import Recent
 from engines.looks.towers import ImageTower, Pixels
-from engines.protocols import RGB, Classifier, Label
+from engines.protocols import RGB, Classifier, ImageEncoder, Label
 
 _SIDE = 260
 _GREY = 127
@@ -34,7 +34,7 @@ _LEAST = 0.001
 
 @engine(
     "efficientnet_lite2",
-    capability=Classifier,
+    capability=(Classifier, ImageEncoder),
     artifacts=("efficientnet-lite2", "imagenet-labels"),
     licence="Apache-2.0",
     batch=32,
@@ -43,7 +43,7 @@ _LEAST = 0.001
 class EfficientNetClassifier:
     """Names one of 998 things of ImageNet; its probabilities are on the low side of the truth.
 
-    It is an ``ImageEncoder`` and a ``PatchEncoder`` as well, for what is trained on what it sees.
+    It is a ``PatchEncoder`` as well, for what is trained on what it sees.
     """
 
     version: ClassVar[int] = 2
