@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -23,6 +24,7 @@ from storage.database import open_database
 from storage.presentations import Presentations
 from storage.quotes import Request
 from storage.replays import Replays
+from storage.reviews import Reviews
 from storage.timeline import Timeline
 from workers.bootstrap import build_graph, build_kit
 from workers.commands.search import open_search
@@ -57,6 +59,8 @@ def main() -> int:
 
 
 def _run(console: Console, began: float) -> None:
+    # One picture a product: the others cost twice as long again, and `make gallery` shows them all.
+    os.environ.setdefault("VITRINE_SCENES", '["square"]')
     chosen = settings()
     graph, kit = build_graph(chosen), build_kit(chosen)
     shots = photographs(kit, console.print)
@@ -76,7 +80,8 @@ def _run(console: Console, began: float) -> None:
         standing = _follow(stack, watch, timeline, page, display, again)
         search = open_search(stack.settings, record=False)
         asked = list(ask(search, presentations, assets))
-        page.write(standing, monotonic() - began, asked)
+        waiting = Reviews(database, graph).pending()
+        page.write(standing, monotonic() - began, asked, waiting)
         again.remember()
         database.dispose()
     _conclude(console, standing, shots.left_out, monotonic() - began)

@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from demo.evidence import Mark, Told, marks, numbered
+from pipeline.graph import slot_of
 
 _WORKED = frozenset({"done", "running"})
+_SCENE_WIDTH = 640
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,23 @@ class Shot:
     template: bool
     marks: tuple[Mark, ...]
     texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The product in a setting: the picture at a page's size and whole, and what was measured of it."""
+
+    title: str
+    alt: Mapping[str, str]
+    picture: Mapping[str, Any]
+    master: Mapping[str, Any]
+    width: int
+    height: int
+    placeholder: str
+    engine: str
+    source: str
+    scores: tuple[tuple[str, float, str], ...]
+    failures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +84,7 @@ class Card:
     points: tuple[Mapping[str, Any], ...]
     points_template: bool
     flags: tuple[Mapping[str, Any], ...]
+    scenes: tuple[Shown, ...]
     bars: tuple[Bar, ...]
     span_s: float
 
@@ -132,6 +152,10 @@ def card(
         points=tuple(document.get("selling_points") or ()),
         points_template=is_template(provenance.get("selling_points", {}).get("engine", "")),
         flags=tuple(document.get("flags") or ()),
+        scenes=tuple(
+            shown(scene, provenance.get(f"scene/@{slot}", {}).get("engine", ""))
+            for slot, scene in sorted((document.get("scene") or {}).items())
+        ),
         bars=bars,
         span_s=span_s,
     )
@@ -159,6 +183,39 @@ def _shot(
     )
 
 
+def shown(scene: Mapping[str, Any], engine: str) -> Shown:
+    """A scene as it was recorded by the stage, for the page; ``engine`` is ``name@revision``."""
+    page = min(
+        (one for one in scene["renditions"] if one["picture"]["media_type"] == "image/webp"),
+        key=lambda one: abs(one["width"] - _SCENE_WIDTH),
+    )
+    return Shown(
+        title=scene["title"]["en"],
+        alt=scene["alt"],
+        picture=page["picture"],
+        master=scene["master"]["picture"],
+        width=page["width"],
+        height=page["height"],
+        placeholder=scene["placeholder"],
+        engine=engine.partition("@")[0],
+        source=scene["source"],
+        scores=tuple(
+            (name.replace("_", " "), score, _bar(scene["proof"]["bars"].get(name)))
+            for name, score in scene["proof"]["scores"].items()
+        ),
+        failures=tuple(scene["proof"]["failures"]),
+    )
+
+
+def _bar(bar: Sequence[float | None] | None) -> str:
+    least, most = bar or (None, None)
+    told = (
+        f"at least {least:g}" if least is not None else "",
+        f"at most {most:g}" if most is not None else "",
+    )
+    return ", ".join(filter(None, told))
+
+
 def _bars(history: Mapping[str, Any], roles: Mapping[str, str]) -> tuple[tuple[Bar, ...], float]:
     """The runs in order, on an axis from the event's arrival to the last run's end, and its length in seconds."""
     received: datetime = min((e["received_at"] for e in history["events"]), default=datetime.min)
@@ -178,7 +235,7 @@ def _bars(history: Mapping[str, Any], roles: Mapping[str, str]) -> tuple[tuple[B
         bars.append(
             Bar(
                 stage=run["stage"],
-                photo=roles.get(run["target"], run["target"]),
+                photo=roles.get(run["target"], slot_of(run["target"]) or run["target"]),
                 state=run["state"],
                 engine=run["engine"] or "",
                 reason=_reason(run),

@@ -19,7 +19,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from demo.cards import Card, card
+from demo.cards import Card, Shown, card, shown
 from demo.photographs import LeftOut, Photographs
 from demo.searches import Asked
 from demo.watch import Standing
@@ -101,8 +101,17 @@ class Page:
         self._written: set[Path] = {self.file}
         self._templates = {engine.name for engine in about.engines if engine.template}
 
-    def write(self, standing: Standing, seconds: float | None, asked: Sequence[Asked] = ()) -> None:
-        """Write the page of the products that have their verdict; ``seconds`` is None while more is to come."""
+    def write(
+        self,
+        standing: Standing,
+        seconds: float | None,
+        asked: Sequence[Asked] = (),
+        waiting: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Write the page of the products that have their verdict; ``seconds`` is None while more is to come.
+
+        ``waiting`` are the reviews that are open.
+        """
         cards = self._read({(product.source, product.product_id) for product in standing.finished})
         blobs = [blob for item in cards for shot in item.shots for blob in (shot.photo, shot.cutout) if blob]
         with ThreadPoolExecutor() as pool:
@@ -115,6 +124,9 @@ class Page:
                 self._about,
                 seconds=seconds,
                 asked=asked,
+                waiting=[
+                    (", ".join(one["products"]), shown(one["outcome"], one["engine"])) for one in waiting
+                ],
                 keys={name: made.key for name, (_, made) in self._cards.items()},
                 picture=self._thumbnail,
                 original=self._original,
@@ -206,6 +218,7 @@ def render(
     *,
     seconds: float | None,
     asked: Sequence[Asked] = (),
+    waiting: Sequence[tuple[str, Shown]] = (),
     keys: Mapping[tuple[str, str], str] = MappingProxyType({}),
     picture: Any,
     original: Any,
@@ -225,6 +238,7 @@ def render(
         about=about,
         seconds=seconds,
         asked=asked,
+        waiting=waiting,
         keys=keys,
         picture=picture,
         original=original,

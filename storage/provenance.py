@@ -169,7 +169,9 @@ def _test_certificate() -> tuple[bytes, bytes, bytes]:
             .not_valid_after(begin + timedelta(days=365 * _YEARS))
             .add_extension(x509.BasicConstraints(is_root, None), critical=True)
             .add_extension(
-                x509.KeyUsage(digital_signature=not is_root, key_cert_sign=is_root, crl_sign=is_root, **usage),
+                x509.KeyUsage(
+                    digital_signature=not is_root, key_cert_sign=is_root, crl_sign=is_root, **usage
+                ),
                 critical=True,
             )
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

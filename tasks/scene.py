@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from engines.protocols import Bilingual, SceneRenderer
@@ -78,7 +79,18 @@ class Scene(Outcome):
 
 def _present(outcome: Scene) -> Mapping[str, Any]:
     told = outcome.model_dump(mode="json")
-    shown = ("preset", "title", "aspect", "photo", "master", "renditions", "placeholder", "alt", "source", "proof")
+    shown = (
+        "preset",
+        "title",
+        "aspect",
+        "photo",
+        "master",
+        "renditions",
+        "placeholder",
+        "alt",
+        "source",
+        "proof",
+    )
     return {"scene": {name: told[name] for name in shown}}
 
 
@@ -109,34 +121,50 @@ def scene(items: Sequence[Item], run: Runtime) -> list[Outcome | VitrineError]:
     orders: list[Order | RejectedInput] = []
     for item in items:
         try:
-            orders.append(order_of(run, item, Aspect(item.slot)))
+            known = Known(
+                item.product,
+                dict(item.all(Photo)),
+                dict(item.all(CutOut)),
+                dict(item.all(ReadText)),
+                item.one(Tagged),
+            )
+            orders.append(order_of(run, known, Aspect(item.slot)))
         except RejectedInput as error:
             orders.append(error)
     good = [one for one in orders if isinstance(one, Order)]
     made = iter(make(good, renderer, judges(run)))
-    return [
-        one if isinstance(one, RejectedInput) else _outcome(run, item, one, next(made))
-        for item, one in zip(items, orders, strict=True)
-    ]
+    return [one if isinstance(one, RejectedInput) else _outcome(run, one, next(made)) for one in orders]
 
 
-def order_of(run: Runtime, item: Item, aspect: Aspect, preset: str = "") -> Order:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a product when a scene is to be made of it; photos, cut-outs and texts by the photo's id."""
+
+    product: Product
+    photos: Mapping[str, Photo]
+    cuts: Mapping[str, CutOut]
+    read: Mapping[str, ReadText]
+    tagged: Tagged
+
+
+def order_of(run: Runtime, known: Known, aspect: Aspect, preset: str = "") -> Order:
     """What is to be made of the product's best photo: in the preset that suits it, another for each aspect, or in
     the one that is asked for. Raises RejectedInput where no preset suits."""
-    photos, cuts, read = dict(item.all(Photo)), dict(item.all(CutOut)), dict(item.all(ReadText))
-    roles = {image.id: _ROLES.index(image.role) for image in item.product.images}
-    image = min(cuts, key=lambda one: roles[one])
-    printed = read[image].printed() if image in read else ()
-    tags = item.one(Tagged).held()
+    roles = {image.id: _ROLES.index(image.role) for image in known.product.images}
+    image = min(known.cuts, key=lambda one: roles[one])
+    photo, cut = known.photos[image], known.cuts[image]
+    tags = known.tagged.held()
     presets = {name: Preset.model_validate(told) for name, told in run.params["presets"].items()}
     fitting = [presets[preset]] if preset else suited(presets, tags)
     return Order(
-        photo=photos[image].image.digest,
-        subject=subject(run, item.product, photos[image], cuts[image], printed),
+        photo=photo.image.digest,
+        subject=subject(
+            run, known.product, photo, cut, known.read[image].printed() if image in known.read else ()
+        ),
         tags=tags,
         preset=fitting[list(Aspect).index(aspect) % len(fitting)],
         aspect=aspect,
-        seed=_seed(photos[image].image.digest, cuts[image].mask.digest, aspect),
+        seed=_seed(photo.image.digest, cut.mask.digest, aspect),
     )
 
 
@@ -150,9 +178,7 @@ def judges(run: Runtime) -> Judges:
     return Judges(run.aid("segmenter"), run.aid("image_encoder"), run.aid("text_reader"))
 
 
-def _outcome(
-    run: Runtime, item: Item, order: Order, made: Made | RejectedInput
-) -> Outcome | VitrineError:
+def _outcome(run: Runtime, order: Order, made: Made | RejectedInput) -> Outcome | VitrineError:
     if isinstance(made, RejectedInput):
         return made
     outcome = record(run, order, made)

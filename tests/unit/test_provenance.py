@@ -72,7 +72,11 @@ def test_signing_keeps_the_masters_pixels_and_its_xmp(signer: Signer) -> None:
 
 def test_sizes_are_those_that_fit() -> None:
     wide = np.zeros((576, 1024, 3), np.uint8)
-    assert [(one.width, one.height) for one in renditions(wide, TOLD)][::2] == [(1024, 576), (640, 360), (320, 180)]
+    assert [(one.width, one.height) for one in renditions(wide, TOLD)][::2] == [
+        (1024, 576),
+        (640, 360),
+        (320, 180),
+    ]
 
 
 def test_the_placeholder_is_the_pictures_colour() -> None:

@@ -41,7 +41,9 @@ def review(ctx: click.Context) -> None:
 
 @review.command("list")
 @click.option("--decided", is_flag=True, help="Also what was decided, by whom and why.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many of the oldest.")
+@click.option(
+    "--limit", default=50, show_default=True, type=click.IntRange(1), help="How many of the oldest."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_reviews(decided: bool = False, limit: int = 50, as_json: bool = False) -> None:
     """List what waits for a person, the oldest first.
@@ -58,7 +60,15 @@ def list_reviews(decided: bool = False, limit: int = 50, as_json: bool = False) 
     if not found:
         out.print("nothing waits for review")
         return
-    columns = ("job", "stage", "shown", "products", "made", "why it waits", *(("decided",) if decided else ()))
+    columns = (
+        "job",
+        "stage",
+        "shown",
+        "products",
+        "made",
+        "why it waits",
+        *(("decided",) if decided else ()),
+    )
     lines = (
         (
             one["id"],
@@ -78,7 +88,10 @@ def list_reviews(decided: bool = False, limit: int = 50, as_json: bool = False) 
 @review.command()
 @click.argument("job", type=int)
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Where to write the picture; here by default.", default=None
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Where to write the picture; here by default.",
+    default=None,
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(job: int, out: Path | None, as_json: bool) -> None:
@@ -100,7 +113,10 @@ def show(job: int, out: Path | None, as_json: bool) -> None:
         ("products", ", ".join(found["products"] or ())),
         ("shown", f"{found['outcome']['preset']}, {found['outcome']['aspect']}"),
         ("engine", found["engine"]),
-        *((f"falls short {number}", why) for number, why in enumerate(found["outcome"]["proof"]["failures"], 1)),
+        *(
+            (f"falls short {number}", why)
+            for number, why in enumerate(found["outcome"]["proof"]["failures"], 1)
+        ),
         ("scores", ", ".join(f"{name} {score:.3g}" for name, score in scores.items())),
         ("picture", str(path)),
     ]
