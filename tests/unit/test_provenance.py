@@ -97,5 +97,5 @@ def test_a_certificate_of_ones_own(tmp_path: Path, signer: Signer) -> None:
     key.write_bytes(b"nonsense")
     with pytest.raises(ConfigurationError, match="VITRINE_C2PA_KEY"):
         Signer.read(certificates, key)
-    with pytest.raises(ConfigurationError, match="missing.pem"):
+    with pytest.raises(ConfigurationError, match=r"missing\.pem"):
         Signer.read(tmp_path / "missing.pem", key)
