@@ -1,8 +1,9 @@
-"""The one place that loads a model of transformers: pinned files from disk, safetensors only, nobody's code."""
+"""The one place that loads models of transformers and diffusers: pinned files, safetensors only, nobody's code."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,95 @@ def load_image_processor(loading: Loading) -> Any:
     return load_processor(loading, AutoImageProcessor, backend="pil")
 
 
-def safe_folder(folder: Path, name: str) -> Path:
-    """``folder``, if it holds safetensors. Raises ConfigurationError naming the weights that are refused."""
-    if any(folder.glob("*.safetensors")):
+def load_pipeline(loading: Loading, kind: Any, parts: Mapping[str, Any], **given: Any) -> Any:
+    """The engine's checkpoint as a pipeline of ``kind``, a class of diffusers, with its LoRA adapter merged in.
+
+    ``parts`` names the folders of the checkpoint and the class that each is read as, never one that the checkpoint
+    names; ``given`` are the pipeline's other parts. Models are in the device's number format for diffusion. Raises
+    ConfigurationError where a part is missing, is no safetensors, or is of another architecture.
+    """
+    torch = loading.device.torch()
+    from diffusers.utils import logging
+
+    logging.disable_progress_bar()
+    name, folder = loading.registration.name, loading.checkpoint()
+    dtype = getattr(torch, loading.device.diffusion_dtype)
+    read = {}
+    for part, architecture in parts.items():
+        place = folder / part
+        if not place.is_dir():
+            raise ConfigurationError(
+                f"engine {name}: {folder} has no folder {part}: pin a pipeline in the form of diffusers, such as "
+                f"{loading.registration.hub}"
+            )
+        options: dict[str, Any] = {}
+        if issubclass(architecture, torch.nn.Module):
+            safe_folder(place, name)
+            options = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+        read[part] = _read(loading, architecture, place, **options)
+    pipeline = kind(**read, **given)
+    adapter = loading.lora()
+    if adapter is not None:
+        _merge(pipeline, adapter, name)
+    return pipeline
+
+
+def load_network(loading: Loading, kind: Any) -> Any:
+    """The engine's checkpoint as one model of diffusers, in the device's number format for diffusion."""
+    torch = loading.device.torch()
+    folder = safe_folder(loading.checkpoint(), loading.registration.name)
+    dtype = getattr(torch, loading.device.diffusion_dtype)
+    return _read(loading, kind, folder, dtype=dtype, use_safetensors=True, output_loading_info=True).eval()
+
+
+def scheduler_class(loading: Loading) -> Any:
+    """The class of diffusers that the checkpoint's own scheduler is of. Raises ConfigurationError for any other."""
+    import diffusers
+
+    file = loading.checkpoint() / "scheduler" / "scheduler_config.json"
+    try:
+        named = str(json.loads(file.read_text("utf-8"))["_class_name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"engine {loading.registration.name}: {file} names no scheduler: fetch the checkpoint again"
+        ) from error
+    kind = getattr(diffusers, named, None)
+    if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):
+        raise ConfigurationError(
+            f"engine {loading.registration.name}: {file} names {named!r}, which is no scheduler of diffusers: set "
+            'options = { scheduler = "ddim" }'
+        )
+    return kind
+
+
+def _merge(pipeline: Any, adapter: Path, name: str) -> None:
+    """Add a LoRA adapter's matrices to the pipeline's weights."""
+    files = sorted(safe_folder(adapter, name).glob("*.safetensors"))
+    if len(files) > 1:
+        raise ConfigurationError(
+            f"engine {name}: the LoRA adapter in {adapter} is {len(files)} files: keep the one that is meant"
+        )
+    try:
+        pipeline.load_lora_weights(str(adapter), weight_name=files[0].name, local_files_only=True)
+    except (ValueError, KeyError, RuntimeError) as error:
+        told = str(error).strip().partition("\n")[0][:300]
+        raise ConfigurationError(
+            f"engine {name}: {files[0]} is no LoRA adapter of its checkpoint ({told}): pin another"
+        ) from error
+    if not pipeline.get_list_adapters():
+        raise ConfigurationError(f"engine {name}: {files[0]} changes nothing in its checkpoint: pin another")
+    pipeline.fuse_lora()
+    pipeline.unload_lora_weights()
+
+
+def safe_folder(folder: Path, name: str, parts: Sequence[str] = ()) -> Path:
+    """``folder``, if it, or each of its ``parts``, holds safetensors.
+
+    Raises ConfigurationError naming the weights that are refused.
+    """
+    for part in parts:
+        safe_folder(folder / part, name)
+    if parts or any(folder.glob("*.safetensors")):
         return folder
     refused = sorted(path.name for pattern in _UNSAFE for path in folder.glob(pattern))
     found = f"only {', '.join(refused)}, which is not read" if refused else "none"
@@ -77,7 +164,11 @@ def _read(
     name = loading.registration.name
     try:
         given = dict(rewriting(folder)) if rewriting else {}
-        options |= given | {"local_files_only": True, "trust_remote_code": False}
+        options |= given | {"local_files_only": True}
+        if kind.__module__.startswith(
+            "transformers"
+        ):  # diffusers runs no code of a checkpoint's single models.
+            options["trust_remote_code"] = False
         read = kind.from_pretrained(None if given else str(folder), **options)
     except SafetensorError as error:
         raise ConfigurationError(

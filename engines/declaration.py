@@ -37,6 +37,7 @@ class Registration:
     artifacts: tuple[str, ...]
     needs: tuple[str, ...]
     data: tuple[str, ...]
+    parts: tuple[str, ...]
     reads: tuple[str, ...]
     licence: str
     batch: int
@@ -100,7 +101,13 @@ class Loading:
 
         Raises ConfigurationError where it is not pinned, not fetched, or has changed.
         """
-        return self._model().checkpoint(self._kit.hub)
+        return self._model().checkpoint(self._kit.hub, self.registration.parts)
+
+    @property
+    def pinned(self) -> str:
+        """Which checkpoint it is, for the record: a commit of a repository, or the SHA-256 of a folder."""
+        model = self._model()
+        return f"{model.repo}@{model.revision}" if model.folder is None else f"sha256:{model.folder.sha256}"
 
     def lora(self) -> Path | None:
         """The folder of the LoRA adapter that was trained on top of the checkpoint, if there is one."""
@@ -154,6 +161,7 @@ def engine(
     artifacts: tuple[str, ...] = (),
     needs: tuple[str, ...] = (),
     data: tuple[str, ...] = (),
+    parts: tuple[str, ...] = (),
     reads: tuple[str, ...] = (),
     batch: int = 32,
     template: bool = False,
@@ -164,7 +172,8 @@ def engine(
     """Register an adapter under ``name``.
 
     ``needs`` are engines it builds on, ``data`` files beside this module that shape its answers, ``reads``
-    fields of CatalogFacts that do. ``template`` marks an engine whose sentences are filled in, not written by
+    fields of CatalogFacts that do. ``parts`` are the folders of its checkpoint that hold weights, where that is a
+    pipeline of several models. ``template`` marks an engine whose sentences are filled in, not written by
     a model. ``hub`` names the model it loads where a deployment names no other; ``remote`` marks one that asks
     a server. Both need an entry in the deployment's file of models. ``extra`` is the extra of the distribution
     that brings its libraries.
@@ -195,6 +204,7 @@ def engine(
             artifacts=artifacts,
             needs=needs,
             data=data,
+            parts=parts,
             reads=reads,
             licence=licence,
             batch=batch,

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -34,6 +34,21 @@ from pipeline.keys import digest
 
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 """The files of a checkpoint that are fetched and read: weights as safetensors only, and no code."""
+
+_SMALL = tuple(pattern for pattern in PATTERNS if pattern != "*.safetensors")
+
+
+def patterns(parts: Sequence[str] = ()) -> list[str]:
+    """The files of a repository that are read, as the hub's client takes them.
+
+    Of a pipeline these are the weights of its ``parts`` under the names that ``save_pretrained`` gives them: its
+    repository holds the same once more in one file, in half precision, and models that nobody loads here.
+    """
+    if not parts:
+        return list(PATTERNS)
+    names = ("model.safetensors", "diffusion_pytorch_model.safetensors", "*model-?????-of-?????.safetensors")
+    return [*_SMALL, *(f"{part}/{name}" for part in parts for name in names)]
+
 
 _LISTED = (*PATTERNS, "*.onnx")
 """What a pinned folder is told by: an image tower of one's own is read too, and never fetched."""
@@ -115,8 +130,8 @@ class Model(BaseModel):
         """The exported image tower's folder, checked, if there is one."""
         return self.tower.checked("the image tower") if self.tower else None
 
-    def checkpoint(self, cache: Path) -> Path:
-        """The folder to load from; ``cache`` is where commits of repositories are kept.
+    def checkpoint(self, cache: Path, parts: Sequence[str] = ()) -> Path:
+        """The folder to load from; ``cache`` is where commits of repositories are kept, ``parts`` as of ``patterns``.
 
         Raises ConfigurationError where it is not fetched, or has changed since it was pinned.
         """
@@ -133,7 +148,7 @@ class Model(BaseModel):
                     self.repo,
                     revision=self.revision,
                     cache_dir=cache,
-                    allow_patterns=list(PATTERNS),
+                    allow_patterns=patterns(parts),
                     local_files_only=True,
                 )
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -395,4 +395,39 @@ class SceneRenderer(Protocol):
 
     def render(self, requests: Sequence[SceneRequest]) -> Sequence[Scenery | RejectedInput]:
         """One scenery a request, of its canvas's size; the same for the same request."""
+        ...
+
+
+@runtime_checkable
+class EdgeDetector(Protocol):
+    """Draws what a person would trace in a picture."""
+
+    def edges(self, pictures: Sequence[RGB]) -> Sequence[Alpha]:
+        """How much of an edge each pixel is; of each picture's size."""
+        ...
+
+
+@runtime_checkable
+class DepthEstimator(Protocol):
+    """Tells how near things in a picture are."""
+
+    def depth(self, pictures: Sequence[RGB]) -> Sequence[Alpha]:
+        """Nearness by the picture's own measure: one is its nearest point, zero its farthest; of its size."""
+        ...
+
+
+@runtime_checkable
+class StructureGuide(Protocol):
+    """Holds a diffusion model to a product's structure: a network, and what it is shown of the product."""
+
+    def network(self) -> Any:
+        """The ControlNet, as a model of diffusers."""
+        ...
+
+    def drawn(self, products: Sequence[tuple[RGB, Alpha]]) -> Sequence[Alpha]:
+        """What the network is shown of each product, foreground and alpha, on its canvas."""
+        ...
+
+    def name(self) -> str:
+        """Which checkpoint it is, for the record."""
         ...

@@ -72,13 +72,16 @@ def _replacement(
     registered: Mapping[str, Registration],
     models: Mapping[str, Model],
 ) -> str:
-    """What serves as ``need`` for a model: the engine of that name, or another model of the same engine."""
+    """What serves as ``need`` for a model: the engine of that name, or another engine or model that can the same."""
     unknown = sorted(set(model.needs) - set(registered))
     chosen = model.needs.get(need, need)
-    if unknown or (chosen != need and (chosen not in models or models[chosen].engine != need)):
+    loads = registered.get((models[chosen].engine or chosen) if chosen in models else chosen)
+    able = loads is not None and set(loads.capabilities) >= set(registered[need].capabilities)
+    if unknown or not able or chosen == name:
         raise ConfigurationError(
             f"model {name!r}: needs names {unknown[0] if unknown else chosen!r}: write needs = "
-            f'{{ {need} = "MODEL" }} with a model of this file whose engine is {need}'
+            f'{{ {need} = "MODEL" }} with an engine, or a model of this file, that is a '
+            f"{' and '.join(registered[need].capabilities)}"
         )
     return chosen
 

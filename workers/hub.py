@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from engines.models import PATTERNS, Model
+from engines.models import Model, patterns
 from pipeline.errors import ConfigurationError, Transient
 
 
@@ -25,15 +25,20 @@ def commit_of(repo: str, revision: str) -> str:
     return str(found.sha)
 
 
-def download(model: Model, cache: Path, *, quiet: bool) -> None:
-    """Bring the files of a model's commit that are read into ``cache``, the layout of the hub's own client."""
+def download(model: Model, cache: Path, parts: Sequence[str], *, quiet: bool) -> None:
+    """Bring the files of a model's commit that are read into ``cache``, the layout of the hub's own client.
+
+    ``parts`` are the folders with weights that its engine reads, none where the checkpoint is one model.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if quiet:
         disable_progress_bars()
     with _hub(model.repo, model.revision):
-        snapshot_download(model.repo, revision=model.revision, cache_dir=cache, allow_patterns=list(PATTERNS))
+        snapshot_download(
+            model.repo, revision=model.revision, cache_dir=cache, allow_patterns=patterns(parts)
+        )
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def pin(name: str, engine: str, repo: str, revision: str, folder: Path | None, l
     if folder is None and not repo and known.folder is not None:
         folder = known.folder.path
     if folder is not None:
-        safe_folder(folder, base.name)
+        safe_folder(folder, base.name, base.parts)
         table["folder"] = pinned_folder(folder, file)
     elif repo or lora is None or not known.repo:
         chosen = repo or known.repo or base.hub
@@ -106,7 +106,8 @@ def fetch(names: tuple[str, ...]) -> None:
     for name in names or sorted(known):
         model = known[name]
         if model.repo:
-            download(model, kit.hub, quiet=not console(stderr=True).is_terminal)
+            parts = _base(model.engine or name).parts
+            download(model, kit.hub, parts, quiet=not console(stderr=True).is_terminal)
             click.echo(f"{name}: {_where(model)} is here", err=True)
 
 
@@ -128,7 +129,7 @@ def list_models(as_json: bool) -> None:
             "checkpoint": _where(item.model),
             "lora": str(item.model.lora.path) if item.model.lora else "",
             "licence": item.licence,
-            "state": _state(item.model, kit),
+            "state": _state(item, item.model, kit),
         }
         for item in registered.values()
         if item.model is not None
@@ -219,12 +220,12 @@ def _where(model: Model) -> str:
     return str(model.connection.get("url", "a server"))
 
 
-def _state(model: Model, kit: Kit) -> str:
+def _state(item: Registration, model: Model, kit: Kit) -> str:
     """``here``, or what must be done."""
     if not model.repo and model.folder is None:
         return "remote"
     try:
-        model.checkpoint(kit.hub)
+        model.checkpoint(kit.hub, item.parts)
         model.lora_folder()
         model.tower_folder()
     except ConfigurationError as error:

@@ -1,0 +1,55 @@
+"""Depth from one picture: Depth Anything V2, Yang et al. 2024, https://arxiv.org/abs/2406.09414."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from engines.checkpoints import load_image_processor, load_model
+from engines.declaration import Loading, engine
+from engines.protocols import RGB, Alpha, DepthEstimator
+
+
+@engine(
+    "depth_anything",
+    capability=DepthEstimator,
+    hub="depth-anything/Depth-Anything-V2-Small-hf",
+    extra="models",
+    licence="Apache-2.0 (small); larger ones CC-BY-NC-4.0",
+    batch=8,
+    memory_mb=700,
+)
+class DepthAnything:
+    """Which of two points is nearer; how far either is, it does not say."""
+
+    version: ClassVar[int] = 1
+
+    def __init__(self, loading: Loading) -> None:
+        self._torch = loading.device.torch()
+        from transformers import AutoModelForDepthEstimation
+
+        self._images = load_image_processor(loading)
+        self._model = load_model(loading, AutoModelForDepthEstimation)
+
+    def warm_up(self) -> None:
+        self.depth([np.zeros((64, 64, 3), np.uint8)])
+
+    def depth(self, pictures: Sequence[RGB]) -> list[Alpha]:
+        # One at a time: each keeps its own proportions.
+        return [self._depth(picture) for picture in pictures]
+
+    def _depth(self, picture: RGB) -> Alpha:
+        images = self._images(images=[picture], return_tensors="pt", input_data_format="channels_last")
+        with self._torch.inference_mode():
+            said = self._model(pixel_values=images["pixel_values"].to(self._model.device, self._model.dtype))
+            full = self._torch.nn.functional.interpolate(
+                said.predicted_depth[:, None].float(), picture.shape[:2], mode="bicubic"
+            )
+        near = full[0, 0].cpu().numpy()
+        low, high = float(near.min()), float(near.max())
+        scaled: Alpha = ((near - low) / (high - low) if high > low else np.zeros_like(near)).astype(
+            np.float32
+        )
+        return scaled
