@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-index constraints kit clean
+.PHONY: help demo gallery test check bench bench-index constraints kit clean
 
 help:
 	@echo "make demo         real Postgres, broker and workers process a shop's catalog; ends with a page to look at"
+	@echo "make gallery      every product of the demo in every setting and shape, without the servers; an hour"
 	@echo "make test         every test, on servers of its own"
 	@echo "make check        lint, format, types, import rules"
 	@echo "make bench        what Vitrine costs, as ratios"
@@ -20,6 +21,9 @@ help:
 
 demo: kit
 	$(BIN)/python -m demo
+
+gallery: kit
+	$(BIN)/python -m demo.gallery
 
 test: kit
 	$(BIN)/pytest -n 2 --dist worksteal
