@@ -2,68 +2,69 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+import math
 
-from engines.looks.regions import widened, window
+import numpy as np
+from PIL import Image
+
+from engines.looks.regions import Bounds, widened, window
 from engines.protocols import RGB, Alpha, Placement, Subject
+from engines.scenes.matting import foreground
 
 _RIM = 0.03
 """How much of the photo around the solid crop comes along, as a share of its size: hair and soft edges."""
+
+_LEAST = 1 / 255
+"""Covered less than this, a pixel shows nothing of the product."""
 
 
 def lay(subject: Subject, placement: Placement) -> tuple[RGB, Alpha]:
     """The product's own colours (H, W, 3) and alpha (H, W) on the placement's canvas.
 
     Colours are those of the product alone: what an edge took from its old background is taken out again. They
-    are zero where nothing of the product is.
+    are zero where nothing of the product is. The alpha is taken as it is: sharpen it first.
     """
-    import cv2
+    picture, alpha, to = moved(subject, placement)
+    colours = (foreground(picture, alpha) + 0.5).astype(np.uint8)
+    there = alpha >= _LEAST
+    laid = np.zeros((placement.height, placement.width, 3), np.uint8)
+    cover = np.zeros((placement.height, placement.width), np.float32)
+    laid[window(to)] = np.where(there[..., np.newaxis], colours, 0)
+    cover[window(to)] = np.where(there, alpha, 0)
+    return laid, cover
 
-    around = widened(placement.crop, _RIM, subject.alpha.shape)
-    part = window(around)
-    alpha = subject.alpha[part]
-    colours = foreground(subject.picture[part], alpha)
-    moved = np.array(
-        [
-            [placement.scale, 0.0, placement.left + placement.scale * (around[0] - placement.crop[0])],
-            [0.0, placement.scale, placement.top + placement.scale * (around[1] - placement.crop[1])],
-        ]
+
+def moved(subject: Subject, placement: Placement, margin: float = _RIM) -> tuple[RGB, Alpha, Bounds]:
+    """The photo around the product, its background still in it, and its alpha, both at the canvas's scale; and
+    where on the canvas they belong. ``margin`` is a share of the product's size; what lies outside photo or canvas is
+    left out."""
+    scale, (left, top) = placement.scale, placement.crop[:2]
+    around = widened(placement.crop, margin, subject.alpha.shape)
+    # The pixels of the canvas that lie in the photo as a whole: none of them is made up.
+    to = (
+        max(0, math.ceil(placement.left + scale * (around[0] - left))),
+        max(0, math.ceil(placement.top + scale * (around[1] - top))),
+        min(placement.width, math.floor(placement.left + scale * (around[2] - left))),
+        min(placement.height, math.floor(placement.top + scale * (around[3] - top))),
     )
-    size = (placement.width, placement.height)
-    smooth = cv2.INTER_AREA if placement.scale < 1 else cv2.INTER_CUBIC
-    premultiplied = np.dstack([colours * alpha[..., None], alpha]).astype(np.float32)
-    if placement.scale < 0.5:
-        # A transform reads four pixels around each: what is to shrink more is first shrunk by areas.
-        factor = placement.scale
-        shrunk = cv2.resize(premultiplied, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        moved[:, :2] = np.eye(2)
-        premultiplied, smooth = shrunk, cv2.INTER_LINEAR
-    laid = cv2.warpAffine(
-        premultiplied, moved, size, flags=smooth if smooth != cv2.INTER_AREA else cv2.INTER_LINEAR
+    wide, high = max(1, to[2] - to[0]), max(1, to[3] - to[1])
+    to = (to[0], to[1], to[0] + wide, to[1] + high)
+    corner = (left + (to[0] - placement.left) / scale, top + (to[1] - placement.top) / scale)
+    height, width = subject.alpha.shape
+    box = (
+        max(0.0, corner[0]),
+        max(0.0, corner[1]),
+        min(float(width), corner[0] + wide / scale),
+        min(float(height), corner[1] + high / scale),
     )
-    cover = np.clip(laid[..., 3], 0.0, 1.0)
-    colour = laid[..., :3] / np.maximum(cover, 1e-3)[..., None]
-    there = cover > 1 / 512
-    return (
-        np.where(there[..., None], np.clip(colour + 0.5, 0, 255), 0).astype(np.uint8),
-        np.where(there, cover, 0).astype(np.float32),
-    )
-
-
-def foreground(picture: RGB, alpha: Alpha) -> npt.NDArray[np.float32]:
-    """The colours of the product alone, (H, W, 3) in [0, 255], also where its alpha is not one.
-
-    Source: T. Germer et al., "Fast Multi-Level Foreground Estimation", 2020.
-    """
-    from pymatting import estimate_foreground_ml
-
-    estimated = estimate_foreground_ml(picture / 255.0, alpha.astype(np.float64))
-    return np.asarray(estimated * 255.0, np.float32)
+    how = Image.Resampling.BICUBIC
+    picture = Image.fromarray(subject.picture).resize((wide, high), how, box=box)
+    alpha = Image.fromarray(subject.alpha).resize((wide, high), how, box=box)
+    return np.asarray(picture), np.clip(np.asarray(alpha, np.float32), 0.0, 1.0), to
 
 
 def paste(scenery: RGB, colours: RGB, alpha: Alpha) -> RGB:
     """``colours`` over ``scenery`` by ``alpha``; where alpha is one the picture has exactly these colours."""
-    cover = alpha[..., None]
+    cover = alpha[..., np.newaxis]
     blended = scenery.astype(np.float32) * (1 - cover) + colours.astype(np.float32) * cover
     return (blended + 0.5).astype(np.uint8)

@@ -1,0 +1,131 @@
+"""How a product stands in its setting: on the ground, with a shadow, at a likely size, and alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.looks.cutouts import solid
+from engines.looks.regions import bounds, window
+from engines.protocols import RGB, Alpha, Placement
+
+Floats = npt.NDArray[np.float32]
+
+_FOOT = 0.015
+"""Of the canvas's height: as near to its lowest row a product touches the ground."""
+
+_SHADE = 0.02
+"""Of the canvas's height, under the feet, where a contact shadow lies."""
+
+_ASIDE = 0.06, 0.16
+"""Of the canvas's width, from the product outwards, where the ground is looked at for comparison."""
+
+_SIDE = 192
+"""Pixels of the canvas's longer side when copies are looked for."""
+
+_SIZES = (0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0)
+"""Of the product's own, in which a copy is looked for."""
+
+_LEAST_DEVIATION = 6.0
+"""Of grey levels in a window, under which it is plain and copies nothing."""
+
+
+def size(placement: Placement) -> float:
+    """The larger of the product's shares of the canvas's width and height, also of what lies outside it."""
+    left, top, right, bottom = placement.crop
+    return placement.scale * max((right - left) / placement.width, (bottom - top) / placement.height)
+
+
+def gap(alpha: Alpha, placement: Placement) -> float:
+    """How far the product's lowest row is from the ground, up or down, as a share of the canvas's height."""
+    box = bounds(solid(alpha))
+    return 1.0 if box is None else abs(box[3] - placement.ground) / placement.height
+
+
+def contact(lightness: Floats, alpha: Alpha) -> float:
+    """How much darker the setting is just under the product's feet than beside it, in L* of CIELAB.
+
+    ``lightness`` (H, W) is that of the setting without the product.
+    """
+    inside = solid(alpha)
+    box = bounds(inside)
+    if box is None:
+        return 0.0
+    height, width = alpha.shape
+    left, _, right, bottom = box
+    feet = inside[max(0, bottom - max(2, round(_FOOT * height))) : bottom].any(axis=0)
+    rows = slice(max(0, bottom - round(_SHADE * height / 2)), min(height, bottom + round(_SHADE * height)))
+    under = lightness[rows][:, feet]
+    near, far = (round(share * width) for share in _ASIDE)
+    beside = [
+        lightness[rows, max(0, left - far) : max(0, left - near)],
+        lightness[rows, min(width, right + near) : min(width, right + far)],
+    ]
+    lit = [float(np.median(part)) for part in beside if part.size]
+    if not lit or not under.size:
+        return 0.0
+    # The light comes from one side: the other may lie in the cast shadow.
+    return max(lit) - float(np.percentile(under, 25))
+
+
+def surrounding(lightness: Floats, alpha: Alpha) -> float:
+    """How much darker the setting is close around the product than further off, in L*: of one that lies."""
+    import cv2
+
+    inside = solid(alpha).astype(np.uint8)
+    away = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
+    unit = max(alpha.shape) / 100
+    close, off = lightness[(away > 0) & (away < 1.2 * unit)], lightness[(away > 6 * unit) & (away < 12 * unit)]
+    if not close.size or not off.size:
+        return 0.0
+    return float(np.median(off) - np.percentile(close, 25))
+
+
+def copy(scenery: RGB, colours: RGB, alpha: Alpha) -> float:
+    """How much any place beside the product looks like it, as the best normalised correlation over sizes, also
+    mirrored; in [-1, 1]."""
+    import cv2
+
+    box = bounds(solid(alpha))
+    if box is None:
+        return 0.0
+    scale = _SIDE / max(alpha.shape)
+    small = _shrunk(scenery, scale)
+    taken = _shrunk(solid(alpha).astype(np.float32), scale)
+    part = window(box)
+    best = -1.0
+    for share in _SIZES:
+        template, mask = _shrunk(colours[part], scale * share), _shrunk(solid(alpha)[part].astype(np.float32), scale * share)
+        high, wide = mask.shape
+        if min(high, wide) < 6 or high > small.shape[0] or wide > small.shape[1]:
+            continue
+        cover = (mask > 0.5).astype(np.float32)
+        if cover.sum() < 30:
+            continue
+        for turned in (False, True):
+            looked, through = (template[:, ::-1], cover[:, ::-1]) if turned else (template, cover)
+            best = max(best, _best_match(small, taken, np.ascontiguousarray(looked), np.ascontiguousarray(through)))
+    return best
+
+
+def _best_match(picture: RGB, taken: Floats, template: RGB, cover: Floats) -> float:
+    import cv2
+
+    weights = np.repeat(cover[..., np.newaxis], 3, axis=2)
+    found = cv2.matchTemplate(
+        picture.astype(np.float32), template.astype(np.float32), cv2.TM_CCOEFF_NORMED, mask=weights
+    )
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    n = float(cover.sum())
+    mean, square = (cv2.matchTemplate(v, cover, cv2.TM_CCORR) / n for v in (grey, grey * grey))
+    own = cv2.matchTemplate(taken, cover, cv2.TM_CCORR) / n
+    usable = np.isfinite(found) & (square - mean * mean > _LEAST_DEVIATION**2) & (own < 0.5)
+    return float(found[usable].max(initial=-1.0))
+
+
+def _shrunk(values: npt.NDArray[np.generic], scale: float) -> npt.NDArray[np.generic]:
+    import cv2
+
+    height, width = values.shape[:2]
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA))

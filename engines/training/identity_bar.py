@@ -1,0 +1,288 @@
+"""Choose and report the bars of scene pictures: ``python -m engines.training.identity_bar --out FILE``.
+
+The kit's catalog photographs and garments are cut out, laid into settings, and certified; then damaged in every way of
+``engines.training.scene_damages``, and certified again. Which cut-outs are good ones was judged by eye
+(``engines/evaluation/cutouts.csv``). Bars are chosen on one half of the products, by the hash of the file's content,
+and reported on the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from engines.devices import Device
+from engines.kit import Kit
+from engines.looks.cutouts import shows_subject
+from engines.protocols import (
+    RGB,
+    Alpha,
+    Bilingual,
+    CatalogFacts,
+    SceneRenderer,
+    SceneRequest,
+    Segmenter,
+    Subject,
+    Tag,
+)
+from engines.registry import Engines
+from engines.scenes.certificate import Judges, Work, bars_for, failed, measured
+from engines.scenes.compositing import lay
+from engines.scenes.matting import sharpened
+from engines.scenes.placement import Aspect, place
+from engines.scenes.presets import Pose, read_presets, suited
+from engines.training.bar_choice import Choice, chosen
+from engines.training.identity_report import GOOD, JPEG, UNUSABLE, Row, report
+from engines.training.painted_plates import PLATES, Plate, painted
+from engines.training.scene_damages import DAMAGES, Stage, composed
+from pipeline.errors import RejectedInput
+
+TABLES = Path(__file__).parents[1] / "evaluation"
+BARS = Path(__file__).parents[1] / "scenes" / "bars.toml"
+
+FITTED = (
+    "edges",
+    "unmarked",
+    "unmarked_stretch",
+    "halo",
+    "contact",
+    "surrounding",
+    "copy",
+    "silhouette",
+    "grown",
+    "missed",
+    "extra",
+    "likeness",
+    "text",
+)
+"""Scores whose bars are chosen here; the others follow from what they measure, and are written by hand."""
+
+_ASPECTS = (Aspect.SQUARE, Aspect.PORTRAIT, Aspect.WIDE)
+_MOST_REFUSED = 0.04
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photograph of a product, what it shows, and whether its cut-out is good, by eye."""
+
+    file: str
+    path: Path
+    kinds: tuple[str, ...]
+    product: str
+    usable: bool
+
+    @property
+    def chosen_on(self) -> bool:
+        return int(self.product[:2], 16) < 128
+
+
+def photographs(kit: Kit) -> list[Photo]:
+    """Those whose cut-outs were judged; the back of a garment is in the same half as its front."""
+    with (TABLES / "vendure.csv").open(encoding="utf-8", newline="") as stream:
+        shown = {row["file"]: (row["category"], row["product_type"]) for row in csv.DictReader(stream)}
+    found = []
+    with (TABLES / "cutouts.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            file, garment = row["file"], "/" in row["file"]
+            root = kit.path("photos-openvto") / "clothes" if garment else kit.path("photos-vendure") / "images"
+            front = root / file.replace("_back", "_front")
+            product = hashlib.sha256(front.read_bytes()).hexdigest()
+            kinds = ("clothing",) if garment else tuple(filter(None, shown[file]))
+            found.append(Photo(file, root / file, kinds, product, row["usable"] == "yes"))
+    return found
+
+
+def subject(photo: Photo, engines: Engines) -> Subject:
+    """The photograph with its sharpened cut-out and the text read in it."""
+    with Image.open(photo.path) as image:
+        picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    (alpha,) = engines.get("u2netp").segment([picture])
+    (printed,) = engines.get("rapidocr").read_text([picture])
+    # As it comes out of its file: in 256 steps.
+    return sharpened(Subject(picture, np.round(alpha * 255) / np.float32(255), tuple(printed)))
+
+
+def stages(
+    photo: Photo, pose: Pose, renderer: SceneRenderer | None, other: Subject
+) -> Iterator[tuple[str, Pose, Stage]]:
+    """Settings to make, by name, with how a product meets them."""
+    if renderer is None:
+        for plate in PLATES:
+            yield plate, pose, _painted(plate, pose, other)
+        return
+    kind = [Tag("category", photo.kinds[0], 1.0), *(Tag("product_type", key, 1.0) for key in photo.kinds[1:])]
+    for preset in suited(read_presets(), kind)[:3]:
+        render = _rendered(renderer, preset.name)
+
+        def bare(request: SceneRequest, render: Callable[[SceneRequest], RGB] = render) -> RGB | None:
+            nothing = np.zeros_like(request.alpha)
+            try:
+                return render(replace(request, alpha=nothing, foreground=np.zeros_like(request.foreground)))
+            except RejectedInput:
+                return None
+
+        yield preset.name, preset.pose, Stage(render, bare, other)
+
+
+def _painted(plate: Plate, pose: Pose, other: Subject) -> Stage:
+    return Stage(lambda r: painted(plate, r, pose), lambda r: painted(plate, r, pose, shadow=False), other)
+
+
+def _rendered(renderer: SceneRenderer, preset: str) -> Callable[[SceneRequest], RGB]:
+    def setting(request: SceneRequest) -> RGB:
+        (scenery,) = renderer.render([replace(request, preset=preset)])
+        if isinstance(scenery, RejectedInput):
+            raise scenery
+        return scenery.picture
+
+    return setting
+
+
+def work(photo: Photo, source: Subject, pose: Pose, aspect: Aspect, seed: int) -> Work:
+    """The product on its canvas, before any setting."""
+    placement = place(source.alpha, aspect, pose, photo.kinds, seed)
+    colours, alpha = lay(source, placement)
+    nothing = Bilingual("", "")
+    request = SceneRequest(colours, alpha, placement, "", (), nothing, nothing, seed, 0.7)
+    return Work(request, colours, colours, source, pose, photo.kinds)
+
+
+def rows(photo: Photo, source: Subject, other: Subject, judges: Judges, renderer: SceneRenderer | None) -> Iterator[Row]:
+    """The good pictures of a product in every setting, and every damage in one of them, in turns."""
+    seed = int(photo.product[2:8], 16)
+    pose = Pose.LYING if "clothing" in photo.kinds else Pose.STANDING
+
+    def row(what: str, plate: str, made: Work, deep: bool = True) -> Row:
+        scores: dict[str, float] = {}
+        for part in measured(made, judges):
+            scores |= {name: round(float(score), 5) for name, score in part.items()}
+            # As in the shop: models are not asked about what pixels refuse, by bars that are not chosen here.
+            fixed = {name: bar for name, bar in bars_for(photo.kinds).items() if name not in FITTED}
+            if not deep or failed(scores, fixed):
+                break
+        return Row(photo.file, photo.chosen_on, what, plate, photo.kinds, scores)
+
+    made = [
+        (plate, stage, composed(work(photo, source, at, _ASPECTS[(seed + n) % 3], seed + n), stage.setting))
+        for n, (plate, at, stage) in enumerate(stages(photo, pose, renderer, other))
+    ]
+    for plate, _, good in made:
+        yield row(GOOD if photo.usable else UNUSABLE, plate, good)
+        if photo.usable:
+            yield row(JPEG, plate, replace(good, picture=_as_jpeg(good.picture)), deep=False)
+    for n, (name, damage) in enumerate(DAMAGES.items() if photo.usable else ()):
+        plate, stage, good = made[(seed + n) % len(made)]
+        spoilt = damage(good, stage, np.random.default_rng([seed, n]))
+        if spoilt is not None:
+            yield row(name, plate, spoilt)
+
+
+def _as_jpeg(picture: RGB) -> RGB:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=90)
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+class _Remembering:
+    """A segmenter that answers the same picture once: a product's photo is looked at again for each of its pictures."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+        self._told: dict[bytes, Alpha] = {}
+
+    def segment(self, pictures: Sequence[RGB], facts: Sequence[CatalogFacts] = ()) -> list[Alpha]:
+        for picture in pictures:
+            key = hashlib.sha256(picture.tobytes()).digest()
+            if key not in self._told:
+                self._told |= {key: self._segmenter.segment([picture])[0]}
+        return [self._told[hashlib.sha256(picture.tobytes()).digest()] for picture in pictures]
+
+
+def gathered(engines: Engines, kit: Kit, renderer: SceneRenderer | None, cache: Path | None) -> list[Row]:
+    """The rows of all photographs; ``cache`` keeps those of each for the next time."""
+    judges = Judges(engines.get("u2netp"), engines.get("efficientnet_lite2"), engines.get("rapidocr"))
+    found: list[Row] = []
+    photos = photographs(kit)
+    swaps = [photo for photo in photos if photo.usable]
+    for n, photo in enumerate(photos):
+        kept = cache / f"{photo.file.replace('/', '-')}.json" if cache else None
+        if kept is None or not kept.exists():
+            source = subject(photo, engines)
+            if not shows_subject(source.alpha):
+                continue
+            other = subject(swaps[(n * 7 + 3) % len(swaps)], engines)
+            judges = replace(judges, segmenter=_Remembering(engines.get("u2netp")))
+            told = list(rows(photo, source, other, judges, renderer))
+            if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_text(json.dumps([asdict(one) for one in told]), "utf-8")
+        else:
+            told = [_row(one) for one in json.loads(kept.read_text("utf-8"))]
+        found += told
+    return found
+
+
+def _row(kept: dict[str, Any]) -> Row:
+    return Row(**{**kept, "kinds": tuple(kept["kinds"])})
+
+
+def choose(found: Sequence[Row]) -> list[Choice]:
+    """Bars for the scores of ``FITTED``, on the half that is for choosing."""
+    mine = [row for row in found if row.chosen_on]
+    good = [row.scores for row in mine if row.what == GOOD]
+    fixed = {name: bar for name, bar in bars_for(()).items() if name not in FITTED and name != "size"}
+    damaged = [
+        row.scores
+        for row in mine
+        if row.what in DAMAGES and not failed(row.scores, {**fixed, "size": bars_for(row.kinds)["size"]})
+    ]
+    return chosen(good, damaged, FITTED, int(_MOST_REFUSED * len(good)))
+
+
+def write(path: Path, choices: Sequence[Choice]) -> None:
+    """Replace the chosen bars of the table for any product; the rest of the file stays as it is."""
+    bars = {choice.name: choice.bar for choice in choices}
+    lines = []
+    table = ""
+    for line in path.read_text("utf-8").splitlines():
+        if line.startswith("["):
+            table = line.strip("[]")
+        name = line.partition("=")[0].strip()
+        if table == "bars.any" and name in bars:
+            parts = ", ".join(f"{key} = {value:g}" for key, value in bars[name].model_dump(exclude_none=True).items())
+            line = f"{name} = {{ {parts} }}"
+        lines.append(line)
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Choose and report the bars of scene pictures.")
+    parser.add_argument("--out", type=Path, required=True, help="the report, Markdown")
+    parser.add_argument("--engine", default="", help="a scene renderer that makes the settings; else the studio, else painted")
+    parser.add_argument("--cache", type=Path, help="keep what was measured here for the next time")
+    parser.add_argument("--choose", action="store_true", help="choose the bars anew and write them")
+    given = parser.parse_args(arguments)
+
+    kit = Kit()
+    kit.fetch(["photos-vendure", "photos-openvto", "u2netp", "efficientnet-lite2", "imagenet-labels"])
+    engines = Engines(kit, Device.choose())
+    name = given.engine or ("studio" if "studio" in engines.registered else "")
+    found = gathered(engines, kit, engines.get(name) if name else None, given.cache)
+    if given.choose:
+        write(BARS, choose(found))
+        bars_for.__globals__["_read"].cache_clear()
+    given.out.write_text(report(found, name or "painted settings"), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
