@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from engines.scenes.certificate import Judges
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 from rich.console import Console
@@ -29,6 +28,7 @@ from engines.devices import Device
 from engines.federation import Federation
 from engines.protocols import Subject, Tag
 from engines.registry import Engines
+from engines.scenes.certificate import Judges
 from engines.scenes.making import Order, make
 from engines.scenes.placement import Aspect
 from engines.scenes.presets import Preset, read_presets, suited

@@ -63,7 +63,8 @@ def build_graph(settings: Settings, embedders: Embedders | None = None) -> Stage
     stages = {
         name: stage
         for name, stage in load_stages().items()
-        if not (stage.spec.computes_as and not embedders.shadow)
+        if (embedders.shadow or not stage.spec.computes_as)
+        and (settings.scenes or "presets" not in stage.spec.params)
     }
     unknown = sorted(set(settings.params) - set(stages))
     if unknown:

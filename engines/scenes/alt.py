@@ -25,6 +25,6 @@ def alt_text(tags: Sequence[Tag], preset: Preset) -> Bilingual:
     surface = preset.words.surface
     at = "on" if preset.pose is Pose.STANDING else "lying on"
     return Bilingual(
-        capitalised(f"{phrase} {at} {with_article(surface.en) if surface.en else preset.en}."),
+        capitalised(f"{phrase} {at} {surface.en or preset.en}."),
         f"{listed_zh([colour.zh for colour in colours])}{name_zh}，{surface.zh or preset.zh}。",
     )

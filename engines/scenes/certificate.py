@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from engines.looks.regions import widened, window
 from engines.looks.cutouts import solid
-from engines.looks.regions import bounds
+from engines.looks.regions import bounds, widened, window
 from engines.protocols import RGB, ImageEncoder, Placement, SceneRequest, Segmenter, Subject, TextReader
 from engines.scenes import halo, sameness, silhouette, standing
 from engines.scenes.compositing import moved

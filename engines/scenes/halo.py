@@ -45,5 +45,3 @@ def halo(picture: Floats, scenery: Floats, photo: Floats, alpha: Alpha) -> float
     off = np.linalg.norm(rim - own - between[:, np.newaxis] * apart, axis=1)
     shows = (between > 0.6) & (off < 0.5 * np.sqrt(distance))
     return float((shows & seen).sum() / seen.sum())
-
-

@@ -125,7 +125,10 @@ def legible(printed: Sequence[Printed], alpha: Alpha, scale: float) -> list[Prin
     on_it = []
     for line in printed:
         left, top, right, bottom = line.box
-        middle = min(height - 1, int((top + bottom) / 2 * height)), min(width - 1, int((left + right) / 2 * width))
+        middle = (
+            min(height - 1, int((top + bottom) / 2 * height)),
+            min(width - 1, int((left + right) / 2 * width)),
+        )
         if alpha[middle] > 0.5 and (bottom - top) * height * scale >= _SMALLEST_PRINT:
             on_it.append(line)
     return on_it

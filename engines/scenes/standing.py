@@ -75,7 +75,10 @@ def surrounding(lightness: Floats, alpha: Alpha) -> float:
     inside = solid(alpha).astype(np.uint8)
     away = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
     unit = max(alpha.shape) / 100
-    close, off = lightness[(away > 0) & (away < 1.2 * unit)], lightness[(away > 6 * unit) & (away < 12 * unit)]
+    close, off = (
+        lightness[(away > 0) & (away < 1.2 * unit)],
+        lightness[(away > 6 * unit) & (away < 12 * unit)],
+    )
     if not close.size or not off.size:
         return 0.0
     return float(np.median(off) - np.percentile(close, 25))
@@ -84,7 +87,6 @@ def surrounding(lightness: Floats, alpha: Alpha) -> float:
 def copy(scenery: RGB, colours: RGB, alpha: Alpha) -> float:
     """How much any place beside the product looks like it, as the best normalised correlation over sizes, also
     mirrored; in [-1, 1]."""
-    import cv2
 
     box = bounds(solid(alpha))
     if box is None:
@@ -95,7 +97,10 @@ def copy(scenery: RGB, colours: RGB, alpha: Alpha) -> float:
     part = window(box)
     best = -1.0
     for share in _SIZES:
-        template, mask = _shrunk(colours[part], scale * share), _shrunk(solid(alpha)[part].astype(np.float32), scale * share)
+        template, mask = (
+            _shrunk(colours[part], scale * share),
+            _shrunk(solid(alpha)[part].astype(np.float32), scale * share),
+        )
         high, wide = mask.shape
         if min(high, wide) < 6 or high > small.shape[0] or wide > small.shape[1]:
             continue
@@ -104,7 +109,9 @@ def copy(scenery: RGB, colours: RGB, alpha: Alpha) -> float:
             continue
         for turned in (False, True):
             looked, through = (template[:, ::-1], cover[:, ::-1]) if turned else (template, cover)
-            best = max(best, _best_match(small, taken, np.ascontiguousarray(looked), np.ascontiguousarray(through)))
+            best = max(
+                best, _best_match(small, taken, np.ascontiguousarray(looked), np.ascontiguousarray(through))
+            )
     return best
 
 

@@ -94,7 +94,9 @@ def photographs(kit: Kit) -> list[Photo]:
     with (TABLES / "cutouts.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
             file, garment = row["file"], "/" in row["file"]
-            root = kit.path("photos-openvto") / "clothes" if garment else kit.path("photos-vendure") / "images"
+            root = (
+                kit.path("photos-openvto") / "clothes" if garment else kit.path("photos-vendure") / "images"
+            )
             front = root / file.replace("_back", "_front")
             product = hashlib.sha256(front.read_bytes()).hexdigest()
             kinds = ("clothing",) if garment else tuple(filter(None, shown[file]))
@@ -157,7 +159,9 @@ def work(photo: Photo, source: Subject, pose: Pose, aspect: Aspect, seed: int) -
     return Work(request, colours, colours, source, pose, photo.kinds)
 
 
-def rows(photo: Photo, source: Subject, other: Subject, judges: Judges, renderer: SceneRenderer | None) -> Iterator[Row]:
+def rows(
+    photo: Photo, source: Subject, other: Subject, judges: Judges, renderer: SceneRenderer | None
+) -> Iterator[Row]:
     """The good pictures of a product in every setting, and every damage in one of them, in turns."""
     seed = int(photo.product[2:8], 16)
     pose = Pose.LYING if "clothing" in photo.kinds else Pose.STANDING
@@ -259,7 +263,9 @@ def write(path: Path, choices: Sequence[Choice]) -> None:
             table = line.strip("[]")
         name = line.partition("=")[0].strip()
         if table == "bars.any" and name in bars:
-            parts = ", ".join(f"{key} = {value:g}" for key, value in bars[name].model_dump(exclude_none=True).items())
+            parts = ", ".join(
+                f"{key} = {value:g}" for key, value in bars[name].model_dump(exclude_none=True).items()
+            )
             line = f"{name} = {{ {parts} }}"
         lines.append(line)
     path.write_text("\n".join(lines) + "\n", "utf-8")
@@ -268,7 +274,9 @@ def write(path: Path, choices: Sequence[Choice]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Choose and report the bars of scene pictures.")
     parser.add_argument("--out", type=Path, required=True, help="the report, Markdown")
-    parser.add_argument("--engine", default="", help="a scene renderer that makes the settings; else the studio, else painted")
+    parser.add_argument(
+        "--engine", default="", help="a scene renderer that makes the settings; else the studio, else painted"
+    )
     parser.add_argument("--cache", type=Path, help="keep what was measured here for the next time")
     parser.add_argument("--choose", action="store_true", help="choose the bars anew and write them")
     given = parser.parse_args(arguments)

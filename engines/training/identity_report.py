@@ -67,7 +67,10 @@ def report(rows: Sequence[Row], settings: str) -> str:
         lines.append(f"{_halves(name, mine)} {said} |")
     lines.append(f"{_halves('**all**', [row for row in rows if row.what in DAMAGES])} |")
     lines += ["", "A picture may be caught by several scores.", "", "## Scores", ""]
-    lines += ["| score | bar | good: worst 5%, median, best 5% | good pictures past it |", "|---|---|---:|---:|"]
+    lines += [
+        "| score | bar | good: worst 5%, median, best 5% | good pictures past it |",
+        "|---|---|---:|---:|",
+    ]
     lines += _scores([row for row in rows if row.what == GOOD])
     return "\n".join([*lines, "", *_cutouts(rows), *_missed(rows)]) + "\n"
 
@@ -89,7 +92,9 @@ def _scores(good: Sequence[Row]) -> list[str]:
             if bar.least is None:
                 marks = marks[::-1]
             past = sum(name in row.past for row in good)
-            lines.append(f"| {name} | {bar} | {marks[0]:.3f}, {marks[1]:.3f}, {marks[2]:.3f} | {past} of {len(values)} |")
+            lines.append(
+                f"| {name} | {bar} | {marks[0]:.3f}, {marks[1]:.3f}, {marks[2]:.3f} | {past} of {len(values)} |"
+            )
     return lines
 
 

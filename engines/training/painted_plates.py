@@ -33,7 +33,7 @@ def painted(plate: Plate, request: SceneRequest, pose: Pose, shadow: bool = True
 
 def _paper(height: int, width: int, horizon: int, seeded: np.random.Generator) -> Floats:
     tint = np.array([0.86, 0.85, 0.83], np.float32) * seeded.uniform(0.75, 1.08) + seeded.normal(0, 0.03, 3)
-    y, x = np.mgrid[0:1 : height * 1j, 0:1 : width * 1j].astype(np.float32)
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j].astype(np.float32)
     light = 1.02 - 0.18 * np.hypot(x - 0.35, y - 0.4)
     return np.asarray(tint * light[..., np.newaxis], np.float32)
 
@@ -83,7 +83,9 @@ def _standing(request: SceneRequest) -> Floats:
     touch[max(0, ground - foot) : ground + foot // 2] = feet
     flat = np.array([[1, -0.25, 0.25 * ground], [0, 0.16, ground * 0.84]], np.float32)
     soft = cv2.warpAffine(alpha.astype(np.float32), flat, (width, height))
-    cast = 0.55 * cv2.GaussianBlur(touch, (0, 0), 0.006 * height) + 0.35 * cv2.GaussianBlur(soft, (0, 0), 0.02 * height)
+    cast = 0.55 * cv2.GaussianBlur(touch, (0, 0), 0.006 * height) + 0.35 * cv2.GaussianBlur(
+        soft, (0, 0), 0.02 * height
+    )
     return np.clip(cast, 0, 0.85)
 
 
@@ -94,6 +96,8 @@ def _lying(request: SceneRequest) -> Floats:
     cast = np.zeros((height, width), np.float32)
     for share, strength in ((0.006, 0.4), (0.02, 0.3)):
         away = share * height
-        moved = cv2.warpAffine(request.alpha, np.array([[1, 0, away * 0.5], [0, 1, away * 0.7]]), (width, height))
+        moved = cv2.warpAffine(
+            request.alpha, np.array([[1, 0, away * 0.5], [0, 1, away * 0.7]]), (width, height)
+        )
         cast += strength * cv2.GaussianBlur(moved, (0, 0), away)
     return np.clip(cast, 0, 0.85)

@@ -91,12 +91,16 @@ def _printed(work: Work) -> tuple[int, int, int, int] | None:
     return across[0], down[0], across[1], down[1]
 
 
-def _busiest(picture: RGB, inside: npt.NDArray[np.bool_], box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+def _busiest(
+    picture: RGB, inside: npt.NDArray[np.bool_], box: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]:
     import cv2
 
     side = max(10, round(0.16 * max(box[2] - box[0], box[3] - box[1])))
     edges = (cv2.Canny(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), 60, 150) > 0) & inside
-    counts = cv2.blur(edges.astype(np.float32), (side, side)) * (cv2.blur(inside.astype(np.float32), (side, side)) > 0.9)
+    counts = cv2.blur(edges.astype(np.float32), (side, side)) * (
+        cv2.blur(inside.astype(np.float32), (side, side)) > 0.9
+    )
     y, x = np.unravel_index(int(counts.argmax()), counts.shape)
     return max(0, int(x) - side // 2), max(0, int(y) - side // 2), int(x) + side // 2, int(y) + side // 2
 
@@ -206,14 +210,19 @@ def doubled(work: Work, stage: Stage, seeded: Seeded) -> Work | None:
         colours, alpha = colours[:, ::-1], alpha[:, ::-1]
     height, width = request.alpha.shape
     for _ in range(60):
-        x, y = int(seeded.integers(0, max(1, width - size[0]))), int(seeded.integers(0, max(1, height - size[1])))
+        x, y = (
+            int(seeded.integers(0, max(1, width - size[0]))),
+            int(seeded.integers(0, max(1, height - size[1]))),
+        )
         there = np.s_[y : y + size[1], x : x + size[0]]
         if y + size[1] <= height and x + size[0] <= width:
             hidden = ((request.alpha[there] > 0.5) & (alpha > 0.5)).sum() / max(1, (alpha > 0.5).sum())
             if hidden < 0.5:
                 scenery = work.scenery.copy()
                 scenery[there] = paste(scenery[there], colours, alpha)
-                return replace(work, scenery=scenery, picture=paste(scenery, request.foreground, request.alpha))
+                return replace(
+                    work, scenery=scenery, picture=paste(scenery, request.foreground, request.alpha)
+                )
     return None
 
 
@@ -269,7 +278,9 @@ def _laid_again(work: Work, source: Subject, stage: Stage) -> Work | None:
         return None
     at, old = work.request.placement, work.request.placement.crop
     scale = min(
-        at.scale * (old[2] - old[0]) / (box[2] - box[0]), at.scale * (old[3] - old[1]) / (box[3] - box[1]), 1.6
+        at.scale * (old[2] - old[0]) / (box[2] - box[0]),
+        at.scale * (old[3] - old[1]) / (box[3] - box[1]),
+        1.6,
     )
     place = replace(
         at,

@@ -59,12 +59,21 @@ def turned(profile: Sequence[tuple[float, float]], x: float, z: float, sides: in
     angle = np.linspace(0, 2 * np.pi, sides + 1, dtype=np.float32)
     radius, height = line[:, :1], line[:, 1:]
     return np.stack(
-        [x + radius * np.sin(angle), np.broadcast_to(height, (len(line), sides + 1)), z + radius * np.cos(angle)], -1
+        [
+            x + radius * np.sin(angle),
+            np.broadcast_to(height, (len(line), sides + 1)),
+            z + radius * np.cos(angle),
+        ],
+        -1,
     ).astype(np.float32)
 
 
 def rounded(
-    start: tuple[float, float], corner: tuple[float, float], end: tuple[float, float], radius: float, steps: int = 16
+    start: tuple[float, float],
+    corner: tuple[float, float],
+    end: tuple[float, float],
+    radius: float,
+    steps: int = 16,
 ) -> list[tuple[float, float]]:
     """From ``start`` to ``end`` with the corner between them rounded by a quarter of an ellipse."""
     a, c, b = (np.asarray(p, np.float64) for p in (start, corner, end))

@@ -30,7 +30,9 @@ class Panel:
         side = np.cross(facing, (0.0, 1.0, 0.0) if abs(facing[1]) < 0.95 else (0.0, 0.0, 1.0))
         side = side / np.linalg.norm(side)
         up = np.cross(side, facing)
-        return (np.asarray(self.at) + self.size * (spread[:, :1] * side + spread[:, 1:] * up)).astype(np.float32)
+        return (np.asarray(self.at) + self.size * (spread[:, :1] * side + spread[:, 1:] * up)).astype(
+            np.float32
+        )
 
     @property
     def facing(self) -> npt.NDArray[np.float32]:

@@ -48,13 +48,19 @@ def noise(seed: tuple[int, ...], sheet: Sheet, across: float, down: float) -> Fi
     finer = (min(whole[1], 2 * width), min(whole[0], 2 * height))
     if finer != (whole[1], whole[0]):
         spread = max(whole[1] / finer[0], 1.0) * max(whole[0] / finer[1], 1.0)
-        lattice = cv2.resize(lattice, finer, interpolation=cv2.INTER_AREA) * np.float32(np.sqrt(spread) ** 0.5)
+        lattice = cv2.resize(lattice, finer, interpolation=cv2.INTER_AREA) * np.float32(
+            np.sqrt(spread) ** 0.5
+        )
     step = np.array(
         [[columns / width * finer[0] / whole[1], 0, 1.0], [0, rows / height * finer[1] / whole[0], 1.0]],
         np.float32,
     )
     drawn = cv2.warpAffine(
-        lattice, step, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT
+        lattice,
+        step,
+        (width, height),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT,
     )
     return np.asarray(drawn * 1.35, np.float32)
 

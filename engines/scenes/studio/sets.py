@@ -12,7 +12,7 @@ from engines.scenes.studio.geometry import Material, Shape, draped, extruded, qu
 from engines.scenes.studio.lights import Light, Panel, Rig
 from engines.scenes.studio.noise import Field, Sheet, clouds, noise, step
 from engines.scenes.studio.textures import OAK, PALE_OAK, WHITEWASHED, boards, linen, marble, paper, plaster
-from engines.scenes.studio.view import DISTANCE, View
+from engines.scenes.studio.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,11 @@ def _table(view: View) -> StudioSet:
         "edge": Shape(extruded(edge[1:], -half, half), Material(colour=(176, 138, 98), gloss=0.3)),
         "wall": Shape(quad((-6, 4.5, -4.8), (12, 0, 0), (0, -7, 0)), wall),
     }
-    return StudioSet(shapes, _UNLIT, aperture=0.055, mirror=0.10, blur=0.5) if view else StudioSet(shapes, _UNLIT)
+    return (
+        StudioSet(shapes, _UNLIT, aperture=0.055, mirror=0.10, blur=0.5)
+        if view
+        else StudioSet(shapes, _UNLIT)
+    )
 
 
 def _marble(view: View) -> StudioSet:
@@ -114,7 +118,9 @@ def _marble(view: View) -> StudioSet:
             quad((-half, 0, back + 0.012), (2 * half, 0, 0), (0, 0, front - back - 0.012)),
             Material(top, gloss=1.0, roughness=0.1),
         ),
-        "edge": Shape(extruded(edge[1:], -half, half), Material(colour=(226, 226, 224), gloss=1.0, roughness=0.1)),
+        "edge": Shape(
+            extruded(edge[1:], -half, half), Material(colour=(226, 226, 224), gloss=1.0, roughness=0.1)
+        ),
         "wall": Shape(quad((-4.5, 4.0, -2.7), (9, 0, 0), (0, -6, 0)), wall),
     }
     return StudioSet(shapes, _UNLIT, aperture=0.045, mirror=0.3, blur=0.16)
@@ -146,7 +152,13 @@ def _room(view: View) -> StudioSet:
     left = -view.across * 1.5 - 1.6
     fine = _fine(view)
     floor = boards(
-        Sheet(corner - left, 2.4 - back, fine), PALE_OAK, width=0.085, length=0.9, gap=0.0022, seed=21, along_x=True
+        Sheet(corner - left, 2.4 - back, fine),
+        PALE_OAK,
+        width=0.085,
+        length=0.9,
+        gap=0.0022,
+        seed=21,
+        along_x=True,
     )
     wall = Material(plaster(Sheet(corner - left, 3.4, 300.0), 13, 0.002), tinted=True)
     side = Material(plaster(Sheet(4.0, 3.4, 200.0), 14, 0.002), tinted=True)
@@ -186,9 +198,7 @@ def _panes() -> Field:
     across = ((x - 0.5 + wide / 2) / wide * 2) % 1.0
     down = ((y - 0.5 + tall / 2) / tall * 3) % 1.0
     edge = bar / wide, bar / tall * 1.5
-    open_pane = (
-        inside & (across > edge[0]) & (across < 1 - edge[0]) & (down > edge[1]) & (down < 1 - edge[1])
-    )
+    open_pane = inside & (across > edge[0]) & (across < 1 - edge[0]) & (down > edge[1]) & (down < 1 - edge[1])
     return 1.0 - open_pane.astype(np.float32)
 
 
@@ -201,8 +211,14 @@ def _fabric(view: View) -> StudioSet:
     bend = clouds((31, 1), sheet, 0.9, 0.9, 3)
     total = np.zeros(sheet.shape, np.float32)
     for index, (angle, place, wide, high) in enumerate(
-        ((0.9, -0.62, 0.055, 0.05), (0.75, -0.50, 0.03, 0.022), (1.05, 0.60, 0.06, 0.05), (0.6, 0.74, 0.035, 0.03),
-         (1.35, 0.05, 0.11, 0.010), (0.5, 0.30, 0.09, 0.008))
+        (
+            (0.9, -0.62, 0.055, 0.05),
+            (0.75, -0.50, 0.03, 0.022),
+            (1.05, 0.60, 0.06, 0.05),
+            (0.6, 0.74, 0.035, 0.03),
+            (1.35, 0.05, 0.11, 0.010),
+            (0.5, 0.30, 0.09, 0.008),
+        )
     ):
         along = np.cos(angle) * y - np.sin(angle) * x
         off = np.cos(angle) * x + np.sin(angle) * y - place + 0.07 * bend
@@ -211,13 +227,21 @@ def _fabric(view: View) -> StudioSet:
         total += high * grows * np.exp(-((np.abs(off) / width) ** 1.6)) * (1 + 0.1 * np.cos(5 * along))
     total += 0.006 * clouds((31, 5), sheet, 2.2, 2.2, 3)
     cloth = linen(Sheet(across, down, _fine(view)), 2)
-    return StudioSet({"cloth": Shape(draped(across, down, total - 0.01), Material(cloth, tinted=True))}, _UNLIT)
+    return StudioSet(
+        {"cloth": Shape(draped(across, down, total - 0.01), Material(cloth, tinted=True))}, _UNLIT
+    )
 
 
 def _boards(view: View) -> StudioSet:
     across, down = view.across * 2 + 0.3, 1.3
     wood = boards(
-        Sheet(across, down, _fine(view)), WHITEWASHED, width=0.19, length=2.6, gap=0.004, seed=8, along_x=False
+        Sheet(across, down, _fine(view)),
+        WHITEWASHED,
+        width=0.19,
+        length=2.6,
+        gap=0.004,
+        seed=8,
+        along_x=False,
     )
     flat = quad((-across / 2, down / 2, 0), (across, 0, 0), (0, -down, 0))
     return StudioSet({"boards": Shape(flat, Material(wood, gloss=0.12))}, _UNLIT)

@@ -53,7 +53,12 @@ def boards(
     """Boards of ``width`` by ``length`` units side by side, with ``gap`` units between them, 0 for a glued top."""
     if not along_x:
         turned = boards(
-            Sheet(sheet.down, sheet.across, sheet.pixels), wood, width=width, length=length, gap=gap, seed=seed
+            Sheet(sheet.down, sheet.across, sheet.pixels),
+            wood,
+            width=width,
+            length=length,
+            gap=gap,
+            seed=seed,
         )
         return Surface(
             np.ascontiguousarray(turned.albedo.transpose(1, 0, 2)),
@@ -114,7 +119,9 @@ def _grain(sheet: Sheet, wood: Wood, seed: tuple[int, ...], width: float) -> tup
     x, y = sheet.coordinates()
     heart = width * (0.5 + rng.choice((-1, 1)) * rng.uniform(0.1, 1.4))
     depth = width * rng.uniform(0.15, 1.3)
-    wander = 0.14 * width * noise((*seed, 2), sheet, 0.5, 0.01) + 0.02 * width * noise((*seed, 3), sheet, 2, 1.5 / width)
+    wander = 0.14 * width * noise((*seed, 2), sheet, 0.5, 0.01) + 0.02 * width * noise(
+        (*seed, 3), sheet, 2, 1.5 / width
+    )
     deeper = 0.12 * width * noise((*seed, 4), sheet, 0.4, 0.01) + rng.normal(0, 0.07) * (x - sheet.across / 2)
     radius = np.hypot(y - heart + wander, depth + deeper)
     phase = radius * (wood.rings / width) + 0.10 * noise((*seed, 5), sheet, 4, 30)
@@ -170,7 +177,9 @@ def linen(sheet: Sheet, seed: int, threads: float = 190.0) -> Surface:
     shade = 0.86 + 0.14 * weave + 0.035 * thread + 0.02 * clouds((seed, 6), sheet, 3, 3)
     albedo = linear((226, 221, 212)) * shade[..., None]
     height = (0.0011 * weave + 0.0004 * thread).astype(np.float32)
-    return Surface(np.clip(albedo, 0.02, 0.9).astype(np.float32), height, np.full(sheet.shape, 0.9, np.float32))
+    return Surface(
+        np.clip(albedo, 0.02, 0.9).astype(np.float32), height, np.full(sheet.shape, 0.9, np.float32)
+    )
 
 
 def plaster(sheet: Sheet, seed: int, relief: float = 0.004) -> Surface:
@@ -189,4 +198,6 @@ def paper(sheet: Sheet, seed: int) -> Surface:
     tooth = noise((seed, 1), sheet, 420, 420)
     albedo = linear((235, 235, 235)) * (1 + 0.006 * tooth + 0.006 * clouds((seed, 2), sheet, 6, 6))[..., None]
     height = (0.00012 * tooth).astype(np.float32)
-    return Surface(np.clip(albedo, 0.02, 0.92).astype(np.float32), height, np.full(sheet.shape, 0.95, np.float32))
+    return Surface(
+        np.clip(albedo, 0.02, 0.92).astype(np.float32), height, np.full(sheet.shape, 0.95, np.float32)
+    )

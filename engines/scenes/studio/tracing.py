@@ -85,10 +85,14 @@ def _render(
 
 def _points(stage: StudioSet, view: View, what: str, samples: int, blurred: bool = False) -> Picture:
     mi = _mitsuba()
-    plain = {
-        name: {**_mesh(shape, mi)} if what != "albedo" else _mesh(_marked(shape), mi)
-        for name, shape in stage.shapes.items()
-    } if what == "albedo" else {name: _mesh(_bare(shape), mi) for name, shape in stage.shapes.items()}
+    plain = (
+        {
+            name: {**_mesh(shape, mi)} if what != "albedo" else _mesh(_marked(shape), mi)
+            for name, shape in stage.shapes.items()
+        }
+        if what == "albedo"
+        else {name: _mesh(_bare(shape), mi) for name, shape in stage.shapes.items()}
+    )
     scene = {
         "type": "scene",
         "integrator": {"type": "aov", "aovs": f"it:{what}"},
@@ -105,7 +109,9 @@ def _bare(shape: Shape) -> Shape:
 
 def _marked(shape: Shape) -> Shape:
     """White where it takes a tint, else black."""
-    return Shape(shape.points, Material(colour=(255.0,) * 3 if shape.material.tinted else (0.0,) * 3), shape.smooth)
+    return Shape(
+        shape.points, Material(colour=(255.0,) * 3 if shape.material.tinted else (0.0,) * 3), shape.smooth
+    )
 
 
 def _clean(picture: Picture, albedo: Picture, normal: Picture) -> Picture:
@@ -200,12 +206,18 @@ def _bsdf(material: Material, mi: Any) -> dict[str, Any]:
             "type": "principled",
             "base_color": base,
             "specular": 0.5 * material.gloss,
-            "roughness": rough or (_bitmap(surface.roughness[..., None], mi) if surface else material.roughness),
+            "roughness": rough
+            or (_bitmap(surface.roughness[..., None], mi) if surface else material.roughness),
         }
     else:
         made = {"type": "diffuse", "reflectance": base}
     if surface is not None and np.ptp(surface.height) > 0:
-        made = {"type": "bumpmap", "nested_texture": _bitmap(surface.height[..., None], mi), "scale": 1.0, "bsdf": made}
+        made = {
+            "type": "bumpmap",
+            "nested_texture": _bitmap(surface.height[..., None], mi),
+            "scale": 1.0,
+            "bsdf": made,
+        }
     return {"type": "twosided", "nested": made}
 
 
@@ -220,7 +232,12 @@ def _mesh(shape: Shape, mi: Any) -> Any:
     if shape.material.emits:
         told["emitter"] = mi.load_dict({"type": "area", "radiance": _grey(shape.material.emits)})
     mesh = mi.Mesh(
-        "grid", rows * columns, len(faces), has_vertex_normals=shape.smooth, has_vertex_texcoords=True, props=told
+        "grid",
+        rows * columns,
+        len(faces),
+        has_vertex_normals=shape.smooth,
+        has_vertex_texcoords=True,
+        props=told,
     )
     values = mi.traverse(mesh)
     values["vertex_positions"] = shape.points.astype(np.float32).ravel()
