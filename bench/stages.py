@@ -20,6 +20,7 @@ from storage.database import open_database
 from storage.downloads import Downloads
 from storage.fetch import Fetcher, FetchPolicy
 from storage.ledger import Ledger
+from storage.provenance import Signer
 from storage.vectors import VectorIndex
 from tasks._runtime import Runtime
 from workers.embedded import ValkeyServer
@@ -168,6 +169,7 @@ def main() -> None:
             downloads=Downloads(ledger.engine),
             engines=Engines(Kit(), Device("cpu", "float32", 1), registered={}),
             index=VectorIndex(""),
+            signer=Signer(b"", b""),
         )
 
     app = make_worker_app(

@@ -61,6 +61,8 @@ class System:
         self.qdrant.start()
         env = {
             "VITRINE_QDRANT_URL": self.qdrant.url,
+            # Scenes take seconds each and have tests of their own.
+            "VITRINE_SCENES": "[]",
             "VITRINE_DATABASE_URL": self.database,
             "VITRINE_BROKER_URL": self.valkey.url,
             "VITRINE_ASSETS_URL": (self.folder / "assets").as_uri(),

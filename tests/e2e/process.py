@@ -25,6 +25,7 @@ from storage.database import open_database
 from storage.downloads import Downloads
 from storage.fetch import Fetcher, FetchPolicy
 from storage.ledger import Ledger
+from storage.provenance import Signer
 from storage.vectors import VectorIndex
 from tasks._runtime import Runtime
 from tasks._stage import Item, Stage
@@ -87,6 +88,7 @@ def _runtime(database: str) -> Runtime:
         downloads=Downloads(ledger.engine),
         engines=Engines(Kit(), Device("cpu", "float32", 1), registered={}),
         index=VectorIndex(""),
+        signer=Signer(b"", b""),
     )
 
 

@@ -103,6 +103,7 @@ def test_every_container_of_ours_starts(system: System, tmp_path: Path) -> None:
     system.qdrant.start()
     env = {
         "VITRINE_QDRANT_URL": system.qdrant.url,
+        "VITRINE_SCENES": "[]",
         "VITRINE_DATABASE_URL": system.database,
         "VITRINE_BROKER_URL": system.valkey.url,
         "VITRINE_ASSETS_URL": (tmp_path / "assets").as_uri(),

@@ -25,6 +25,7 @@ from storage.ledger import Ledger, Result
 from storage.presentations import Presentations
 from storage.quotes import Request
 from storage.replays import Replays
+from storage.provenance import Signer
 from storage.vectors import VectorIndex
 from tasks._runtime import Runtime
 from tasks._stage import Item, Stage, StageRunner
@@ -139,6 +140,7 @@ class Told:
             downloads=Downloads(database),
             engines=Engines(Kit(), Device("cpu", "float32", 1), registered={}),
             index=VectorIndex(""),
+            signer=Signer(b"", b""),
         )
         self.runner = StageRunner(app, runtime, 64)
 

@@ -1,4 +1,4 @@
-"""A picture is made again, with another seed and structure kept more strictly, until it is proven or enough was tried."""
+"""A picture is made again, with another seed and structure kept more strictly, until it is proven."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from pipeline.outcomes import Blob, Lane, Outcome, RunState
 from pipeline.products import ImageRef, Product
 from storage.assets import Assets
 from storage.ledger import Claimed, Ledger
+from storage.provenance import Signer
 from storage.vectors import VectorIndex
 from tasks._runtime import Runtime
 from tasks._stage import Item, load_stages
@@ -78,6 +79,7 @@ def runtime(assets: Assets, stage: str, engine: str, *registered: Registration) 
         downloads=cast(Any, None),
         engines=Engines(Kit(), Device("cpu", "float32", 2), registered={**load_adapters(), **known}),
         index=VectorIndex(""),
+        signer=Signer(b"", b""),
     ).serving(Recipe(stage, 1, engine))
 
 
