@@ -19,7 +19,7 @@ WORDS: Final = (
     "a plant for the living room",
     "camera under 500",
     "blue shirt, not striped",
-    "something to make music with",
+    "gloves for boxing",
     "白色运动鞋",
     "沙发",
     "复古相机",
