@@ -234,9 +234,9 @@ def _t5_tokenizer(folder: Path) -> None:
 
     letters = [*"\u2581abcdefghijklmnopqrstuvwxyz0123456789.,'-:"]
     pieces = ["<pad>", "</s>", "<unk>", *letters]
-    T5Tokenizer(
-        vocab=[(piece, -1.0) for piece in pieces], extra_ids=0, model_max_length=512
-    ).save_pretrained(folder)
+    T5Tokenizer(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0, model_max_length=512).save_pretrained(
+        folder
+    )
 
 
 def _loud(model: Any) -> Any:
