@@ -70,6 +70,7 @@ def _registered(name: str) -> Registration:
         artifacts=(),
         needs=(),
         data=(),
+        parts=(),
         reads=(),
         licence="none",
         batch=8,

@@ -11,6 +11,9 @@ from engines.checkpoints import load_image_processor, load_model
 from engines.declaration import Loading, engine
 from engines.protocols import RGB, Alpha, DepthEstimator
 
+_LONGEST = 8
+"""Long side to short side of a picture that is looked at as it is."""
+
 
 @engine(
     "depth_anything",
@@ -41,13 +44,21 @@ class DepthAnything:
         return [self._depth(picture) for picture in pictures]
 
     def _depth(self, picture: RGB) -> Alpha:
-        images = self._images(images=[picture], return_tensors="pt", input_data_format="channels_last")
+        height, width = picture.shape[:2]
+        # The processor would shrink the short side of a long picture to nothing.
+        least = -(-max(height, width) // _LONGEST)
+        wide = ((0, max(0, least - height)), (0, max(0, least - width)), (0, 0))
+        images = self._images(
+            images=[np.pad(picture, wide, mode="edge")],
+            return_tensors="pt",
+            input_data_format="channels_last",
+        )
         with self._torch.inference_mode():
             said = self._model(pixel_values=images["pixel_values"].to(self._model.device, self._model.dtype))
             full = self._torch.nn.functional.interpolate(
-                said.predicted_depth[:, None].float(), picture.shape[:2], mode="bicubic"
+                said.predicted_depth[:, None].float(), (max(height, least), max(width, least)), mode="bicubic"
             )
-        near = full[0, 0].cpu().numpy()
+        near = full[0, 0, :height, :width].cpu().numpy()
         low, high = float(near.min()), float(near.max())
         scaled: Alpha = ((near - low) / (high - low) if high > low else np.zeros_like(near)).astype(
             np.float32

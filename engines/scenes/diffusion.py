@@ -163,7 +163,10 @@ class Painter(Generic[_Options]):
         tokenizer = self._pipeline.tokenizer
         pieces = text.split(SEPARATOR.en)
         while len(pieces) > 1:
-            if len(tokenizer(SEPARATOR.en.join(pieces)).input_ids) <= tokenizer.model_max_length:
+            if (
+                len(tokenizer(SEPARATOR.en.join(pieces), verbose=False).input_ids)
+                <= tokenizer.model_max_length
+            ):
                 break
             pieces.pop()
         return SEPARATOR.en.join(pieces)

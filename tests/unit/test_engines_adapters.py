@@ -111,6 +111,7 @@ RUNS: dict[str, Callable[[Any, Sequence[RGB]], list[Any]]] = {
     "template_pitch": lambda engine, pictures: engine.pitch([brief(one) for one in pictures]),
     "imagenet_vocabulary": lambda engine, pictures: engine.tag([[whole(one)] for one in pictures]),
     "conse": lambda engine, pictures: [*engine.embed_photos([whole(one) for one in pictures])],
+    "gradient_edges": lambda engine, pictures: engine.edges(pictures),
     "attributes": lambda engine, pictures: engine.answer([asked(one) for one in pictures]),
 }
 

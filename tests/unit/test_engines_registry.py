@@ -48,6 +48,7 @@ def register(name: str, adapter: type[Engine] = Whole, **changes: Any) -> Regist
         artifacts=(),
         needs=(),
         data=(),
+        parts=(),
         reads=(),
         licence="MIT",
         batch=8,

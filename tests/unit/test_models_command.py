@@ -17,19 +17,39 @@ from huggingface_hub import constants
 
 from engines.kit import Kit
 from engines.models import listing_digest, read_deployment
+from engines.registry import load_adapters
 from pipeline.errors import ConfigurationError
 from tests import checkpoints
 from tests.unit.test_cli import vitrine
 from workers.cli import run
 from workers.settings import settings
 
-COMMIT, PICKLED = "a" * 40, "b" * 40
+COMMIT, PICKLED, PIPELINE = "a" * 40, "b" * 40, "c" * 40
 REPO = "someone/tiny-clip"
+PIPELINE_READ = (
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+    "text_encoder/model.safetensors",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model-00001-of-00002.safetensors",
+    "unet/diffusion_pytorch_model-00002-of-00002.safetensors",
+    "vae/diffusion_pytorch_model.safetensors",
+)
+PIPELINE_LEFT = (
+    "v1-5-pruned.safetensors",
+    "safety_checker/model.safetensors",
+    "unet/diffusion_pytorch_model.fp16.safetensors",
+    "unet/diffusion_pytorch_model.non_ema.safetensors",
+    "vae/diffusion_pytorch_model.bin",
+    "unet/run.py",
+)
 NOWHERE = "http://127.0.0.1:9"
 
 
 class Hub(BaseHTTPRequestHandler):
-    """One repository: branch ``main`` with safetensors, ``old`` without."""
+    """One repository: branch ``main`` with safetensors, ``old`` without, ``scenes`` with a pipeline's."""
 
     files: ClassVar[dict[str, dict[str, bytes]]] = {}
     asked: ClassVar[list[str]] = []
@@ -44,7 +64,7 @@ class Hub(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.asked.append(path)
         api, resolve = f"/api/models/{REPO}/", f"/{REPO}/resolve/"
-        commits = {"main": COMMIT, "old": PICKLED, COMMIT: COMMIT, PICKLED: PICKLED}
+        commits = {"main": COMMIT, "old": PICKLED, "scenes": PIPELINE, **{one: one for one in self.files}}
         if path.startswith(f"{api}revision/"):
             commit = commits.get(path.rpartition("/")[2])
             if commit is None:
@@ -94,6 +114,7 @@ def hub(clip: Path) -> Iterator[str]:
         COMMIT: whole
         | {"README.md": b"read me", "run.py": b"raise SystemExit", "pytorch_model.bin": b"\x80"},
         PICKLED: {"config.json": whole["config.json"], "pytorch_model.bin": b"\x80"},
+        PIPELINE: dict.fromkeys((*PIPELINE_READ, *PIPELINE_LEFT), b"{}"),
     }
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     thread = threading.Thread(target=server.serve_forever)
@@ -177,6 +198,36 @@ def test_a_branch_is_pinned_to_its_commit_fetched_and_loaded_from(
     loaded = vitrine(cwd=tmp_path, env=env | {"HF_ENDPOINT": hub}, python=("-c", script))
     assert loaded.returncode == 0, loaded.stderr
     assert Hub.asked == []
+
+
+def test_of_a_pipeline_only_the_parts_that_are_read_are_fetched(
+    tmp_path: Path, hub: str, env: dict[str, str], command: Callable[..., Said]
+) -> None:
+    assert command("pin", "controlnet", "--repo", REPO, "--revision", "scenes").code == 0
+    fetched = vitrine("models", "fetch", cwd=tmp_path, env=env | {"HF_ENDPOINT": hub})
+    assert fetched.returncode == 0, fetched.stderr
+    parts = load_adapters()["controlnet"].parts
+    folder = (
+        read_deployment(tmp_path / "models.toml")
+        .models["controlnet"]
+        .checkpoint(Kit(tmp_path / "cache").hub, parts)
+    )
+    here = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    assert here == set(PIPELINE_READ)
+    (line,) = json.loads(command("list", "--json").stdout)
+    assert line["state"] == "here"
+
+
+def test_a_pipeline_on_disk_is_pinned_whole(tmp_path: Path, command: Callable[..., Said]) -> None:
+    for name in PIPELINE_READ:
+        file = tmp_path / "sd" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"{}")
+    assert command("pin", "controlnet", "--folder", "sd").code == 0
+    (tmp_path / "sd" / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    refused = command("pin", "controlnet", "--folder", "sd")
+    assert refused.code != 0
+    assert "sd/vae has none" in refused.stderr
 
 
 def test_a_folder_is_pinned_as_it_is_and_the_rest_of_the_file_stays(
