@@ -27,9 +27,6 @@ _ANY = "any"
 _AROUND = 0.12
 """Of the product's size: how much of its photo is looked at besides it."""
 
-_LEAST_EDGE = 6.0
-"""Distance in CIELAB of two sides that makes an edge in a photo."""
-
 _SAYS: Mapping[str, str] = {
     "unchanged": "Only {score:.1%} of the product's pixels still have its photo's colours",
     "marred": "A patch of {score:.2%} of the product has other colours than in its photo",
@@ -53,6 +50,10 @@ _SAYS: Mapping[str, str] = {
     "text": "Only {score:.0%} of the text printed on the product can still be read",
 }
 """What each score means when it is past its bar, to an operator."""
+
+
+_LASTING = frozenset(("framed", "unmarked", "unmarked_stretch", "size", "gap", "missed", "extra"))
+"""Told by the photo, its cut-out and where it was placed: another setting changes none of them."""
 
 
 class Bar(BaseModel):
@@ -86,6 +87,11 @@ class Certificate:
     def passes(self) -> bool:
         return not self.failures
 
+    @property
+    def lasts(self) -> bool:
+        """Whether something fell short that another attempt with the same cut-out cannot mend."""
+        return any(name in _LASTING and not bar.admits(self.scores[name]) for name, bar in self.bars.items())
+
 
 @dataclass(frozen=True, slots=True)
 class Judges:
@@ -117,7 +123,7 @@ def certify(work: Work, judges: Judges) -> Certificate:
     bars = bars_for(work.kinds)
     scores: dict[str, float] = {}
     for told in measured(work, judges):
-        scores |= told
+        scores |= {name: float(score) for name, score in told.items()}
         failures = failed(scores, bars)
         if failures:
             break
@@ -180,7 +186,7 @@ def _photo(source: Subject, placement: Placement, picture: RGB) -> RGB:
 
 def _mask(source: Subject, placement: Placement) -> dict[str, float]:
     around, alpha, _ = moved(source, placement, _AROUND)
-    share, stretch = silhouette.unmarked(sameness.lab(around), alpha, _LEAST_EDGE)
+    share, stretch = silhouette.unmarked(sameness.lab(around), alpha)
     return {"framed": silhouette.framed(source.alpha), "unmarked": share, "unmarked_stretch": stretch}
 
 

@@ -65,7 +65,10 @@ def _sharp(picture: Floats, rough: Floats) -> Alpha:
     import cv2
 
     band = (rough > _SURE) & (rough < 1 - _SURE)
-    inside, outside = _carried(picture, rough >= 1 - _SURE), _carried(picture, rough <= _SURE)
+    # Of what is thin no map is sure anywhere: its ridge is as sure as it gets.
+    ridge = cv2.dilate(rough, np.ones((2 * _CARRIED[0] + 1,) * 2, np.uint8))
+    inside = _carried(picture, (rough >= (1 - _SURE) * ridge) & (rough > 0.5))
+    outside = _carried(picture, rough <= _SURE)
     apart = inside - outside
     distance = (apart * apart).sum(axis=2)
     between = ((picture - outside) * apart).sum(axis=2) / np.maximum(distance, 1e-5)

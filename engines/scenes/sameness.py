@@ -110,12 +110,13 @@ def edge_agreement(expected: RGB, found: RGB, alpha: Alpha) -> float:
 
 
 def likeness(encoder: ImageEncoder, expected: RGB, found: RGB, alpha: Alpha) -> float:
-    """Cosine of what an encoder sees in both, close up and before the same grey."""
-    box = bounds(solid(alpha))
+    """Cosine of what an encoder sees of the product's full pixels in both, close up and before the same grey."""
+    full = (alpha >= _FULL).astype(np.float32)
+    box = bounds(solid(full))
     if box is None:
         return 0.0
     part = window(widened(box, _CLOSE_UP, alpha.shape))
-    one, other = encoder.encode([on_grey(picture[part], alpha[part]) for picture in (expected, found)])
+    one, other = encoder.encode([on_grey(picture[part], full[part]) for picture in (expected, found)])
     return float(one @ other / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-9))
 
 

@@ -20,6 +20,11 @@ _ROOM = 0.3
 _SLACK = 0.012
 """Of the picture's longer side: two segmenters differ so much along one edge."""
 
+_EDGE = 1.5, 6.0
+"""Distance in CIELAB of two sides that makes an edge, before the plainest background and before a busy one."""
+
+_VARIES = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class Contour:
@@ -63,11 +68,12 @@ def framed(alpha: Alpha) -> float:
     return float(max(np.count_nonzero(line) / length for line, length in sides))
 
 
-def unmarked(lab: Floats, alpha: Alpha, least: float, reach: int = 4) -> tuple[float, float]:
+def unmarked(lab: Floats, alpha: Alpha, reach: int = 4) -> tuple[float, float]:
     """The share of the mask's edge at which the photo shows none, and the longest such stretch as a share of the
     product's longer side.
 
-    ``lab`` is the photo with its background, ``least`` the distance in CIELAB of two sides that makes an edge.
+    ``lab`` is the photo with its background. What makes an edge is measured by how much that background varies by
+    itself: before white paper a white shirt has one.
     """
     import cv2
 
@@ -76,7 +82,9 @@ def unmarked(lab: Floats, alpha: Alpha, least: float, reach: int = 4) -> tuple[f
         return 0.0, 0.0
     even = cv2.blur(lab, (3, 3))
     (inner, here), (outer, there) = line.at(even, -reach), line.at(even, reach)
+    further, _ = line.at(even, 2 * reach)
     known = here & there
+    least = np.clip(_VARIES * np.median(np.linalg.norm(further - outer, axis=1)), *_EDGE)
     blind = known & (np.linalg.norm(inner - outer, axis=1) < least)
     marks = np.zeros(alpha.shape, np.uint8)
     marks[line.y[blind], line.x[blind]] = 1

@@ -15,6 +15,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,9 @@ FITTED = (
 """Scores whose bars are chosen here; the others follow from what they measure, and are written by hand."""
 
 _ASPECTS = (Aspect.SQUARE, Aspect.PORTRAIT, Aspect.WIDE)
+_SETTINGS = 2
+"""That a product is shown in."""
+
 _MOST_REFUSED = 0.04
 
 
@@ -104,12 +108,12 @@ def photographs(kit: Kit) -> list[Photo]:
     return found
 
 
-def subject(photo: Photo, engines: Engines) -> Subject:
-    """The photograph with its sharpened cut-out and the text read in it."""
+def subject(photo: Photo, engines: Engines, read: bool = True) -> Subject:
+    """The photograph with its sharpened cut-out and, where asked for, the text read in it."""
     with Image.open(photo.path) as image:
         picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     (alpha,) = engines.get("u2netp").segment([picture])
-    (printed,) = engines.get("rapidocr").read_text([picture])
+    (printed,) = engines.get("rapidocr").read_text([picture]) if read else [[]]
     # As it comes out of its file: in 256 steps.
     return sharpened(Subject(picture, np.round(alpha * 255) / np.float32(255), tuple(printed)))
 
@@ -119,11 +123,13 @@ def stages(
 ) -> Iterator[tuple[str, Pose, Stage]]:
     """Settings to make, by name, with how a product meets them."""
     if renderer is None:
-        for plate in PLATES:
+        turn = int(photo.product[8:10], 16)
+        for n in range(_SETTINGS):
+            plate = PLATES[(turn + n) % len(PLATES)]
             yield plate, pose, _painted(plate, pose, other)
         return
     kind = [Tag("category", photo.kinds[0], 1.0), *(Tag("product_type", key, 1.0) for key in photo.kinds[1:])]
-    for preset in suited(read_presets(), kind)[:3]:
+    for preset in suited(read_presets(), kind)[:_SETTINGS]:
         render = _rendered(renderer, preset.name)
 
         def bare(request: SceneRequest, render: Callable[[SceneRequest], RGB] = render) -> RGB | None:
@@ -166,13 +172,14 @@ def rows(
     seed = int(photo.product[2:8], 16)
     pose = Pose.LYING if "clothing" in photo.kinds else Pose.STANDING
 
-    def row(what: str, plate: str, made: Work, deep: bool = True) -> Row:
+    fixed = {name: bar for name, bar in bars_for(photo.kinds).items() if name not in FITTED}
+
+    def row(what: str, plate: str, made: Work, parts: int) -> Row:
         scores: dict[str, float] = {}
-        for part in measured(made, judges):
+        for part in islice(measured(made, judges), parts):
             scores |= {name: round(float(score), 5) for name, score in part.items()}
             # As in the shop: models are not asked about what pixels refuse, by bars that are not chosen here.
-            fixed = {name: bar for name, bar in bars_for(photo.kinds).items() if name not in FITTED}
-            if not deep or failed(scores, fixed):
+            if failed(scores, fixed):
                 break
         return Row(photo.file, photo.chosen_on, what, plate, photo.kinds, scores)
 
@@ -181,14 +188,15 @@ def rows(
         for n, (plate, at, stage) in enumerate(stages(photo, pose, renderer, other))
     ]
     for plate, _, good in made:
-        yield row(GOOD if photo.usable else UNUSABLE, plate, good)
+        yield row(GOOD if photo.usable else UNUSABLE, plate, good, 3)
         if photo.usable:
-            yield row(JPEG, plate, replace(good, picture=_as_jpeg(good.picture)), deep=False)
+            yield row(JPEG, plate, replace(good, picture=_as_jpeg(good.picture)), 1)
     for n, (name, damage) in enumerate(DAMAGES.items() if photo.usable else ()):
         plate, stage, good = made[(seed + n) % len(made)]
         spoilt = damage(good, stage, np.random.default_rng([seed, n]))
         if spoilt is not None:
-            yield row(name, plate, spoilt)
+            # Reading costs most, and tells of none of these more than pixels and models do.
+            yield row(name, plate, spoilt, 2)
 
 
 def _as_jpeg(picture: RGB) -> RGB:
@@ -217,14 +225,14 @@ def gathered(engines: Engines, kit: Kit, renderer: SceneRenderer | None, cache: 
     judges = Judges(engines.get("u2netp"), engines.get("efficientnet_lite2"), engines.get("rapidocr"))
     found: list[Row] = []
     photos = photographs(kit)
-    swaps = [photo for photo in photos if photo.usable]
+    others = [photo for photo in photos if photo.usable]
     for n, photo in enumerate(photos):
         kept = cache / f"{photo.file.replace('/', '-')}.json" if cache else None
         if kept is None or not kept.exists():
             source = subject(photo, engines)
             if not shows_subject(source.alpha):
                 continue
-            other = subject(swaps[(n * 7 + 3) % len(swaps)], engines)
+            other = subject(others[(n * 7 + 3) % len(others)], engines, read=False)
             judges = replace(judges, segmenter=_Remembering(engines.get("u2netp")))
             told = list(rows(photo, source, other, judges, renderer))
             if kept is not None:

@@ -40,7 +40,7 @@ def report(rows: Sequence[Row], settings: str) -> str:
         "# The identity certificate, measured",
         "",
         f"Settings: {settings}. {len(good)} photographs of the kit with a good cut-out "
-        f"({sum('/' in file for file in good)} garments), each in up to three settings and shapes, and spoilt in "
+        f"({sum('/' in file for file in good)} garments), each in two settings and shapes, and spoilt in "
         "each of the ways below in one of them. Bars were chosen on the products whose hash begins with a byte under "
         "128, and are reported on the others; 95% intervals are Wilson's, and too narrow, since pictures of one "
         "product are alike. Written by `python -m engines.training.identity_bar --out docs/evaluation/identity.md`.",
