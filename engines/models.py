@@ -35,6 +35,7 @@ from pipeline.keys import digest
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 """The files of a checkpoint that are fetched and read: weights as safetensors only, and no code."""
 
+
 def patterns(parts: Sequence[str] = ()) -> list[str]:
     """The files of a repository that are read, as the hub's client takes them.
 
