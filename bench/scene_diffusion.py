@@ -11,6 +11,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -120,14 +121,15 @@ def _tiny(root: Path) -> tuple[Model, Model]:
 
 def _full(root: Path) -> tuple[Model, Model]:
     """The shapes of ``stable-diffusion-v1-5`` and ``sd-controlnet-canny``, over the tiny one's words."""
-    from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
+    # diffusers has no types for its constructors.
+    diffusers: Any = import_module("diffusers")
     sd = tiny.stable_diffusion(root / "sd")
     shape: Mapping[str, Any] = {"cross_attention_dim": 768, "attention_head_dim": 8}
-    ControlNetModel(**shape).save_pretrained(root / "lines")
-    UNet2DConditionModel(**shape, sample_size=64).save_pretrained(sd / "unet")
-    AutoencoderKL(
+    diffusers.ControlNetModel(**shape).save_pretrained(root / "lines")
+    diffusers.UNet2DConditionModel(**shape, sample_size=64).save_pretrained(sd / "unet")
+    diffusers.AutoencoderKL(
         block_out_channels=(128, 256, 512, 512),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,

@@ -35,8 +35,6 @@ from pipeline.keys import digest
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 """The files of a checkpoint that are fetched and read: weights as safetensors only, and no code."""
 
-_SMALL = tuple(pattern for pattern in PATTERNS if pattern != "*.safetensors")
-
 
 def patterns(parts: Sequence[str] = ()) -> list[str]:
     """The files of a repository that are read, as the hub's client takes them.
@@ -47,7 +45,8 @@ def patterns(parts: Sequence[str] = ()) -> list[str]:
     if not parts:
         return list(PATTERNS)
     names = ("model.safetensors", "diffusion_pytorch_model.safetensors", "*model-?????-of-?????.safetensors")
-    return [*_SMALL, *(f"{part}/{name}" for part in parts for name in names)]
+    small = (pattern for pattern in PATTERNS if pattern != "*.safetensors")
+    return [*small, *(f"{part}/{name}" for part in parts for name in names)]
 
 
 _LISTED = (*PATTERNS, "*.onnx")

@@ -21,7 +21,7 @@ from engines.declaration import Loading
 from engines.models import checked_options
 from engines.protocols import RGB, Alpha, Bilingual, Placement, SceneRequest, Scenery, Source
 from engines.scenes.prompts import SEPARATOR
-from engines.scenes.underpainting import repainted, resized, underpainted
+from engines.scenes.underpainting import painted_size, repainted, resized, underpainted
 from pipeline.errors import RejectedInput
 
 LEAST_SCALE, MOST_SCALE = 0.7, 0.9
@@ -238,15 +238,3 @@ class Kept(Generic[_Value]):
 def conditioning_scale(hold: float) -> float:
     """ControlNet's conditioning scale for a request's hold in [0, 1], in a straight line."""
     return LEAST_SCALE + (MOST_SCALE - LEAST_SCALE) * min(1.0, max(0.0, hold))
-
-
-def painted_size(width: int, height: int, side: int, multiple: int) -> tuple[int, int]:
-    """Width and height of about ``side`` x ``side`` pixels in the canvas's format, both multiples of ``multiple``.
-
-    By rounding the format may be off by a percent; the way back to the canvas takes it out again.
-    """
-    factor = side / (width * height) ** 0.5
-    return (
-        max(multiple, round(width * factor / multiple) * multiple),
-        max(multiple, round(height * factor / multiple) * multiple),
-    )

@@ -73,3 +73,15 @@ def resized(foreground: RGB, alpha: Alpha, size: tuple[int, int]) -> tuple[RGB, 
     colour = laid[..., :3] / np.maximum(cover, 1e-3)[..., None]
     there = (cover > 1 / 512)[..., None]
     return np.where(there, np.clip(colour + 0.5, 0, 255), 0).astype(np.uint8), cover
+
+
+def painted_size(width: int, height: int, side: int, multiple: int) -> tuple[int, int]:
+    """Width and height of about ``side`` x ``side`` pixels in the canvas's format, both multiples of ``multiple``.
+
+    By rounding the format may be off by a percent; the way back to the canvas takes it out again.
+    """
+    factor = side / (width * height) ** 0.5
+    return (
+        max(multiple, round(width * factor / multiple) * multiple),
+        max(multiple, round(height * factor / multiple) * multiple),
+    )

@@ -18,8 +18,8 @@ from engines.models import Model
 from engines.protocols import Bilingual, Placement, SceneRequest, Scenery, Source
 from engines.registry import Engines
 from engines.scenes.compositing import paste
-from engines.scenes.diffusion import Kept, conditioning_scale, painted_size
-from engines.scenes.underpainting import repainted, resized, underpainted
+from engines.scenes.diffusion import Kept, conditioning_scale
+from engines.scenes.underpainting import painted_size, repainted, resized, underpainted
 from pipeline.errors import ConfigurationError, RejectedInput
 from tests import checkpoints_diffusion as checkpoints
 from tests.pinned import engines, pinned

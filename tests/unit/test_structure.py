@@ -61,6 +61,14 @@ def test_the_border_of_a_mask_is_an_outline_and_no_edge() -> None:
     assert np.array_equal(canny(plain(soft), soft), outline(soft))
 
 
+def test_the_border_lends_no_strength_to_what_touches_it() -> None:
+    """Canny follows faint lines from strong ones on: a border over black would draw what is hardly to be seen."""
+    alpha = disc()
+    picture = plain(alpha)
+    picture[100:] = np.where(alpha[100:, :, None] > 0, (165, 30, 40), 0)
+    assert np.array_equal(canny(picture, alpha), outline(alpha))
+
+
 def test_lines_within_the_product_are_found() -> None:
     alpha = disc()
     lines = canny(marked(alpha), alpha)
