@@ -20,7 +20,7 @@ class Material:
     """What covers a shape: a drawn ``surface`` or an even ``colour``.
 
     ``gloss`` in [0, 1] is how much a lacquer reflects, 0 for a matt one; ``roughness`` that of the lacquer where no
-    surface says it. ``tinted`` ones take the set's colour and are near white themselves. ``emits`` is radiance.
+    surface says it. ``tinted`` ones take the set's colour and are near white themselves.
     """
 
     surface: Surface | None = None
@@ -28,7 +28,6 @@ class Material:
     gloss: float = 0.0
     roughness: float = 0.3
     tinted: bool = False
-    emits: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,8 @@ def extruded(profile: Sequence[tuple[float, float]], left: float, right: float) 
 def turned(profile: Sequence[tuple[float, float]], x: float, z: float, sides: int = 128) -> Points:
     """The curve of (radius, y) points turned about the upright axis at (x, z)."""
     line = np.asarray(profile, np.float32)
-    angle = np.linspace(0, 2 * np.pi, sides + 1, dtype=np.float32)
+    # The seam is at the back.
+    angle = np.linspace(-np.pi, np.pi, sides + 1, dtype=np.float32)
     radius, height = line[:, :1], line[:, 1:]
     return np.stack(
         [

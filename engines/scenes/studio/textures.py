@@ -84,24 +84,23 @@ def boards(
             if len(there):
                 part = (band, slice(int(there[0]), int(there[-1]) + 1))
                 piece = Sheet(len(there) / sheet.pixels, len(inside) / sheet.pixels, sheet.pixels)
-                dark[part], pores[part] = _grain(piece, wood, (seed, row, column), width)
+                rows_there, columns_there = slice(len(inside)), slice(len(there))
+                grain, vessels = _grain(piece, wood, (seed, row, column), width)
+                dark[part], pores[part] = grain[rows_there, columns_there], vessels[rows_there, columns_there]
                 tone[part] = np.random.default_rng((seed, row, column, 9)).normal(0, wood.uneven)
                 if gap:
-                    x, y = piece.coordinates()
-                    near = np.minimum(
-                        np.minimum(y, piece.down - y),
-                        np.minimum(x + (0 if start >= 0 else 9), np.abs(start + length - max(start, 0) - x)),
-                    )
-                    edge[part] = step(gap * 0.3, gap, near)
+                    x, y = (v[rows_there, columns_there] for v in piece.coordinates())
+                    ends = np.minimum(x + (0 if start >= 0 else 9), np.abs(start + length - max(start, 0) - x))
+                    edge[part] = step(gap * 0.3, gap, np.minimum(np.minimum(y, piece.down - y), ends * 2.5))
             start += length
             column += 1
     early, late, pore = linear(wood.early), linear(wood.late), linear(wood.pore)
     share = np.clip(dark, 0, 1)[..., None]
     albedo = early * (1 - share) + late * share
     albedo = albedo * (1 - 0.4 * pores[..., None]) + pore * 0.4 * pores[..., None]
-    albedo = albedo * (1 + tone)[..., None] * (0.25 + 0.75 * edge)[..., None]
+    albedo = albedo * (1 + tone)[..., None] * (0.36 + 0.64 * edge)[..., None]
     albedo *= 1 + 0.03 * clouds((seed, 77), sheet, 1.5, 1.5)[..., None]
-    relief = -0.0012 * pores - 0.006 * gap / 0.01 * (1 - edge) - 0.0004 * dark
+    relief = -0.0003 * pores - 0.5 * gap * (1 - edge) - 0.0002 * dark
     roughness = 0.42 + 0.15 * pores + 0.08 * share[..., 0] + 0.03 * clouds((seed, 78), sheet, 4, 4)
     return Surface(
         np.clip(albedo, 0.01, 0.92).astype(np.float32),
@@ -163,7 +162,7 @@ def marble(sheet: Sheet, seed: int) -> Surface:
     return Surface(np.clip(albedo, 0.02, 0.9).astype(np.float32), flat, flat + np.float32(0.12))
 
 
-def linen(sheet: Sheet, seed: int, threads: float = 190.0) -> Surface:
+def linen(sheet: Sheet, seed: int, threads: float = 240.0) -> Surface:
     """Plain weave of uneven threads, ``threads`` a unit, undyed."""
     x, y = sheet.coordinates()
     slub_across = noise((seed, 1), sheet, 3.5, threads) + 0.8 * noise((seed, 2), sheet, 14, threads)
@@ -174,7 +173,7 @@ def linen(sheet: Sheet, seed: int, threads: float = 190.0) -> Surface:
     over = np.sign(across * down)
     weave = np.abs(across) * (over > 0) + np.abs(down) * (over <= 0)
     thread = 0.5 * (slub_across + slub_down)
-    shade = 0.86 + 0.14 * weave + 0.035 * thread + 0.02 * clouds((seed, 6), sheet, 3, 3)
+    shade = 0.86 + 0.14 * weave + 0.02 * thread + 0.02 * clouds((seed, 6), sheet, 3, 3)
     albedo = linear((226, 221, 212)) * shade[..., None]
     height = (0.0011 * weave + 0.0004 * thread).astype(np.float32)
     return Surface(

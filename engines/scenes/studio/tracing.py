@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from engines.scenes.studio.geometry import Material, Shape
+from engines.scenes.studio.geometry import Material, Shape, quad
 from engines.scenes.studio.lights import Light, Panel
 from engines.scenes.studio.noise import Field
-from engines.scenes.studio.sets import StudioSet
+from engines.scenes.studio.sets import Gobo, StudioSet
 from engines.scenes.studio.view import DISTANCE, View
 
 Picture = npt.NDArray[np.float32]
@@ -32,18 +32,35 @@ class Traced:
     tint: Field
 
 
-def trace(stage: StudioSet, view: View, samples: int, seed: int = 1) -> Traced:
+def trace(stage: StudioSet, view: View, samples: int) -> Traced:
     """The set without a product. ``samples`` a pixel and light. The same for the same arguments."""
-    key, albedo, normal = _render(stage, view, stage.rig.key, stage.gobo, samples, seed)
-    fill, more, normals = _render(stage, view, stage.rig.fill, None, samples, seed + 1)
-    albedo, normal = (albedo + more) / 2, (normal + normals) / 2
-    mask = _points(stage, view, "albedo", 16, blurred=True)
-    return Traced(_clean(key, albedo, normal), _clean(fill, albedo, normal), mask[..., 0])
+    mi = _mitsuba()
+    shapes = stage.shapes(view)
+    meshes = {name: _mesh(shape, mi) for name, shape in shapes.items()}
+    marks = {name: _mesh(_marked(shape), mi) for name, shape in shapes.items()}
+    lens = _sensor(view, stage.aperture, max(4, samples // 2), mi)
+    seen = _shot({**meshes, "sensor": lens, "integrator": _aov("albedo", "sh_normal")}, 0, mi)
+    mask = _shot({**marks, "sensor": lens, "integrator": _aov("albedo")}, 0, mi)
+    albedo, normal = np.clip(seen[..., -6:-3], 0, 1), seen[..., -3:]
+    lights = []
+    for seed, light in enumerate((stage.rig.key, stage.rig.fill), 1):
+        scene = {**meshes, "sensor": _sensor(view, stage.aperture, samples, mi), **_lights(light, mi)}
+        if light is stage.rig.key:
+            scene |= {f"gobo{i}": _mesh(shape, mi) for i, shape in enumerate(_hung(stage.gobo, light))}
+        noisy = _shot({**scene, "integrator": {"type": "path", "max_depth": _BOUNCES}}, seed, mi)
+        lights.append(_clean(noisy, albedo, normal))
+    return Traced(lights[0], lights[1], np.clip(mask[..., -1], 0, 1))
 
 
 def places(stage: StudioSet, view: View) -> tuple[Picture, Picture]:
-    """Where in space each pixel is, and its surface's normal; both (H, W, 3), sharp."""
-    return _points(stage, view, "position", 1), _points(stage, view, "sh_normal", 1)
+    """Where in space each pixel is, and its surface's normal on the camera's side; both (H, W, 3), sharp."""
+    mi = _mitsuba()
+    bare = {name: _mesh(replace(shape, material=Material()), mi) for name, shape in stage.shapes(view).items()}
+    scene = {**bare, "sensor": _sensor(view, 0.0, 1, mi), "integrator": _aov("position", "sh_normal")}
+    seen = _shot(scene, 0, mi)
+    position, normal = seen[..., -6:-3], seen[..., -3:]
+    away = np.einsum("ijk,ijk->ij", normal, position - np.array((0, view.eye, DISTANCE), np.float32)) > 0
+    return np.ascontiguousarray(position), np.where(away[..., None], -normal, normal)
 
 
 def _mitsuba() -> Any:
@@ -55,63 +72,46 @@ def _mitsuba() -> Any:
     return mitsuba
 
 
-def _render(
-    stage: StudioSet, view: View, light: Light, gobo: Field | None, samples: int, seed: int
-) -> tuple[Picture, Picture, Picture]:
-    mi = _mitsuba()
-    scene: dict[str, Any] = {
-        "type": "scene",
-        "integrator": {
-            "type": "aov",
-            "aovs": "al:albedo,nn:sh_normal",
-            "inner": {"type": "path", "max_depth": _BOUNCES},
-        },
-        "sensor": _sensor(view, stage.aperture, samples, mi),
-        **{name: _mesh(shape, mi) for name, shape in stage.shapes.items()},
-    }
-    for index, panel in enumerate(light.panels):
-        scene[f"panel{index}"] = {
+def _aov(*what: str) -> dict[str, Any]:
+    return {"type": "aov", "aovs": ",".join(f"{name.replace('_', '')}:{name}" for name in what)}
+
+
+def _shot(scene: dict[str, Any], seed: int, mi: Any) -> Picture:
+    return np.array(mi.render(mi.load_dict({"type": "scene", **scene}), seed=seed), np.float32)
+
+
+def _lights(light: Light, mi: Any) -> dict[str, Any]:
+    made = {
+        f"panel{index}": {
             "type": "rectangle",
-            "to_world": _facing(panel, panel.size, mi),
+            "to_world": _facing(panel, mi),
             "emitter": {"type": "area", "radiance": _grey(panel.radiance)},
         }
-        if gobo is not None:
-            scene[f"gobo{index}"] = _gobo(panel, gobo, stage.gobo_size, mi)
-    if light.sky:
-        scene["sky"] = {"type": "constant", "radiance": _grey(light.sky)}
-    seen = np.array(mi.render(mi.load_dict(scene), seed=seed), np.float32)
-    return seen[..., :3], seen[..., -6:-3], seen[..., -3:]
-
-
-def _points(stage: StudioSet, view: View, what: str, samples: int, blurred: bool = False) -> Picture:
-    mi = _mitsuba()
-    plain = (
-        {
-            name: {**_mesh(shape, mi)} if what != "albedo" else _mesh(_marked(shape), mi)
-            for name, shape in stage.shapes.items()
-        }
-        if what == "albedo"
-        else {name: _mesh(_bare(shape), mi) for name, shape in stage.shapes.items()}
-    )
-    scene = {
-        "type": "scene",
-        "integrator": {"type": "aov", "aovs": f"it:{what}"},
-        "sensor": _sensor(view, stage.aperture if blurred else 0.0, samples, mi),
-        **plain,
+        for index, panel in enumerate(light.panels)
     }
-    seen = np.array(mi.render(mi.load_dict(scene), seed=0), np.float32)
-    return np.ascontiguousarray(seen[..., -3:])
+    return made | ({"sky": {"type": "constant", "radiance": _grey(light.sky)}} if light.sky else {})
 
 
-def _bare(shape: Shape) -> Shape:
-    return Shape(shape.points, Material(), shape.smooth)
+def _hung(gobo: Gobo, light: Light) -> list[Shape]:
+    """The gobo, not quite half way from the first light to the middle of the set."""
+    if not gobo:
+        return []
+    panel = light.panels[0]
+    facing = panel.facing
+    side = np.cross(facing, (0.0, 1.0, 0.0))
+    side /= np.linalg.norm(side)
+    up = np.cross(side, facing)
+    middle = np.asarray(panel.at) + 0.45 * np.linalg.norm(np.subtract(panel.at, panel.towards)) * facing
+    black = Material(colour=(0.0, 0.0, 0.0))
+    return [
+        Shape(quad(middle + left * side + top * up, (right - left) * side, (bottom - top) * up), black, smooth=False)
+        for left, bottom, right, top in gobo
+    ]
 
 
 def _marked(shape: Shape) -> Shape:
     """White where it takes a tint, else black."""
-    return Shape(
-        shape.points, Material(colour=(255.0,) * 3 if shape.material.tinted else (0.0,) * 3), shape.smooth
-    )
+    return replace(shape, material=Material(colour=(255.0,) * 3 if shape.material.tinted else (0.0,) * 3))
 
 
 def _clean(picture: Picture, albedo: Picture, normal: Picture) -> Picture:
@@ -162,25 +162,11 @@ def _grey(value: float) -> dict[str, Any]:
     return {"type": "rgb", "value": [float(value)] * 3}
 
 
-def _facing(panel: Panel, size: float, mi: Any, nearer: float = 0.0) -> Any:
-    at = np.asarray(panel.at) + nearer * panel.facing
+def _facing(panel: Panel, mi: Any) -> Any:
     up = [0, 1, 0] if abs(panel.facing[1]) < 0.95 else [0, 0, 1]
     turn = mi.ScalarTransform4f()
-    return turn.look_at([float(v) for v in at], list(panel.towards), up) @ turn.scale([size / 2, size / 2, 1])
-
-
-def _gobo(panel: Panel, gobo: Field, size: float, mi: Any) -> dict[str, Any]:
-    """Two thirds of the way from the light to the middle of the set."""
-    distance = float(np.linalg.norm(np.subtract(panel.at, panel.towards)))
-    return {
-        "type": "rectangle",
-        "to_world": _facing(panel, size, mi, nearer=distance * 0.66),
-        "bsdf": {
-            "type": "mask",
-            "opacity": _bitmap(gobo[..., None], mi),
-            "nested": {"type": "diffuse", "reflectance": _grey(0.0)},
-        },
-    }
+    size = panel.size / 2
+    return turn.look_at(list(panel.at), list(panel.towards), up) @ turn.scale([size, size, 1])
 
 
 def _bitmap(values: npt.NDArray[np.float32], mi: Any) -> dict[str, Any]:
@@ -206,18 +192,12 @@ def _bsdf(material: Material, mi: Any) -> dict[str, Any]:
             "type": "principled",
             "base_color": base,
             "specular": 0.5 * material.gloss,
-            "roughness": rough
-            or (_bitmap(surface.roughness[..., None], mi) if surface else material.roughness),
+            "roughness": rough or (_bitmap(surface.roughness[..., None], mi) if surface else material.roughness),
         }
     else:
         made = {"type": "diffuse", "reflectance": base}
     if surface is not None and np.ptp(surface.height) > 0:
-        made = {
-            "type": "bumpmap",
-            "nested_texture": _bitmap(surface.height[..., None], mi),
-            "scale": 1.0,
-            "bsdf": made,
-        }
+        made = {"type": "bumpmap", "nested_texture": _bitmap(surface.height[..., None], mi), "scale": 1.0, "bsdf": made}
     return {"type": "twosided", "nested": made}
 
 
@@ -229,15 +209,8 @@ def _mesh(shape: Shape, mi: Any) -> Any:
     u, v = np.meshgrid(np.linspace(0, 1, columns), np.linspace(1, 0, rows))
     told = mi.Properties()
     told["bsdf"] = mi.load_dict(_bsdf(shape.material, mi))
-    if shape.material.emits:
-        told["emitter"] = mi.load_dict({"type": "area", "radiance": _grey(shape.material.emits)})
     mesh = mi.Mesh(
-        "grid",
-        rows * columns,
-        len(faces),
-        has_vertex_normals=shape.smooth,
-        has_vertex_texcoords=True,
-        props=told,
+        "grid", rows * columns, len(faces), has_vertex_normals=shape.smooth, has_vertex_texcoords=True, props=told
     )
     values = mi.traverse(mesh)
     values["vertex_positions"] = shape.points.astype(np.float32).ravel()
