@@ -22,12 +22,15 @@ from rich.table import Table
 from engines.devices import Device
 from engines.kit import Kit
 from engines.models import Folder, Model, listing_digest
-from engines.protocols import Bilingual, Placement, SceneRequest, Scenery
+from engines.protocols import Bilingual, Placement, SceneRequest, Scenery, Setting
 from engines.registry import Engines, load_adapters, with_models
 from tests import checkpoints_diffusion as tiny
 
 _BATCHES = (1, 2, 4, 8)
 _CANVAS = 1024
+
+
+_SETTING = Setting("", "standing", "sweep", "soft-left", "none")
 
 
 def main() -> None:
@@ -110,7 +113,7 @@ def _requests(batch: int, turn: int) -> list[SceneRequest]:
     words = Bilingual("product photo of a red lamp, standing on an oak table, bright room", "红色台灯")
     product = np.dstack([stripes] * 3).astype(np.uint8)
     return [
-        SceneRequest(product, alpha, canvas, "", (), words, words, seed=100 * turn + at, hold=0.5)
+        SceneRequest(product, alpha, canvas, _SETTING, (), words, words, seed=100 * turn + at, hold=0.5)
         for at in range(batch)
     ]
 

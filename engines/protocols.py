@@ -357,19 +357,31 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """What an engine must know of a preset: its name, how the product meets it ("standing" or "lying"), and what a
+    studio builds: the set, its light, and how it takes up the product's colours."""
+
+    preset: str
+    pose: str
+    set: str
+    light: str
+    tint: str
+
+
+@dataclass(frozen=True, slots=True)
 class SceneRequest:
     """A product on an empty canvas, and the setting to make around it.
 
     ``foreground`` (H, W, 3) are the product's own colours without any of its old background, zero where there is
-    none of it; ``alpha`` (H, W) is how much of each pixel it covers. ``preset`` names the setting of
-    ``engines.scenes.presets``; ``palette`` are the product's colours in CIELAB with their shares, largest first.
-    ``hold`` in [0, 1] says how strictly structure is to be kept: it rises when a picture has to be made again.
+    none of it; ``alpha`` (H, W) is how much of each pixel it covers. ``palette`` are the product's colours in CIELAB
+    with their shares, largest first. ``hold`` in [0, 1] says how strictly structure is to be kept: it rises when a
+    picture has to be made again.
     """
 
     foreground: RGB
     alpha: Alpha
     placement: Placement
-    preset: str
+    setting: Setting
     palette: tuple[tuple[tuple[float, float, float], float], ...]
     prompt: Bilingual
     negative: Bilingual

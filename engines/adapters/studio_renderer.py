@@ -8,7 +8,7 @@ from typing import ClassVar
 from engines.declaration import Loading, engine
 from engines.kit import cache_folder
 from engines.protocols import SceneRenderer, SceneRequest, Scenery, Source
-from engines.scenes.presets import FILE, read_presets
+from engines.scenes.presets import Pose, Studio
 from engines.scenes.studio.photograph import photograph
 from engines.scenes.studio.plates import SAMPLES, Plates
 from engines.scenes.studio.sets import studio_set
@@ -20,7 +20,6 @@ from engines.scenes.studio.view import View
     "studio",
     capability=SceneRenderer,
     licence="Apache-2.0 (ours); Mitsuba 3 BSD-3-Clause, Open Image Denoise Apache-2.0",
-    data=(FILE,),
     batch=4,
     memory_mb=600,
 )
@@ -30,7 +29,6 @@ class StudioRenderer:
     version: ClassVar[int] = 1
 
     def __init__(self, loading: Loading) -> None:
-        self._presets = read_presets()
         self._plates = Plates(cache_folder() / "plates")
 
     def warm_up(self) -> None:
@@ -40,14 +38,15 @@ class StudioRenderer:
         return [self._render(request) for request in requests]
 
     def _render(self, request: SceneRequest) -> Scenery:
-        preset = self._presets[request.preset]
-        view = View(request.placement.width, request.placement.height, preset.pose)
-        plate = self._plates.get(preset.studio, view)
-        seen = look(request.foreground, request.alpha, request.palette, preset.studio.tint, request.seed)
-        stage = studio_set(preset.studio)
+        asked = request.setting
+        studio = Studio.model_validate({"set": asked.set, "light": asked.light, "tint": asked.tint})
+        view = View(request.placement.width, request.placement.height, Pose(asked.pose))
+        plate = self._plates.get(studio, view)
+        seen = look(request.foreground, request.alpha, request.palette, studio.tint, request.seed)
+        stage = studio_set(studio)
         picture = photograph(request.foreground, request.alpha, plate, stage, view, seen, request.seed)
         return Scenery(
             picture,
             Source.SYNTHETIC_COMPOSITE,
-            {"set": preset.studio.set, "light": preset.studio.light, "samples": SAMPLES, "seed": request.seed},
+            {"set": studio.set, "light": studio.light, "samples": SAMPLES, "seed": request.seed},
         )

@@ -96,7 +96,7 @@ def _request(order: Order) -> tuple[Subject, SceneRequest]:
         foreground=foreground,
         alpha=alpha,
         placement=placement,
-        preset=order.preset,
+        setting=order.preset.setting,
         palette=swatches(foreground, alpha),
         prompt=prompt(order.tags, order.preset),
         negative=negative(order.preset),

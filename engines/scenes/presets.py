@@ -11,12 +11,12 @@ from typing import Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from engines.protocols import Bilingual, Tag
+from engines.protocols import Bilingual, Setting, Tag
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import ConfigurationError, RejectedInput
 
 FILE = "scenes/presets.yaml"
-"""Below the folder ``engines``. Engines whose pictures it shapes name it as their data."""
+"""Below the folder ``engines``."""
 
 _ANY = "*"
 
@@ -73,6 +73,11 @@ class Preset(BaseModel):
     likes: tuple[str, ...] = ()
     words: Words
     studio: Studio
+
+    @property
+    def setting(self) -> Setting:
+        """What engines are told of it."""
+        return Setting(self.name, self.pose, self.studio.set, self.studio.light, self.studio.tint)
 
     @property
     def title(self) -> Bilingual:

@@ -23,9 +23,9 @@ from storage.downloads import Downloads
 from storage.fetch import Fetcher, FetchPolicy
 from storage.ledger import Ledger, Result
 from storage.presentations import Presentations
+from storage.provenance import Signer
 from storage.quotes import Request
 from storage.replays import Replays
-from storage.provenance import Signer
 from storage.vectors import VectorIndex
 from tasks._runtime import Runtime
 from tasks._stage import Item, Stage, StageRunner

@@ -15,7 +15,7 @@ import pytest
 
 from engines.devices import Device
 from engines.models import Model
-from engines.protocols import Bilingual, Placement, SceneRequest, Scenery, Source
+from engines.protocols import Bilingual, Placement, SceneRequest, Scenery, Setting, Source
 from engines.registry import Engines
 from engines.scenes.compositing import paste
 from engines.scenes.diffusion import Kept, conditioning_scale
@@ -80,7 +80,7 @@ def asked(
         foreground=foreground.astype(np.uint8),
         alpha=alpha,
         placement=Placement(width, height, (0, 0, 10, 10), 1.0, width // 5, height // 4, height * 3 // 4),
-        preset="seamless",
+        setting=Setting("seamless", "standing", "sweep", "soft-left", "analogous"),
         palette=(),
         prompt=Bilingual("product photo of a red sofa, photo studio", "红色沙发的商品照片，摄影棚"),
         negative=Bilingual("text, people", "文字，人物"),

@@ -35,13 +35,17 @@ def photograph(
     rows, columns = plate.position.shape[:2]
     coarse = View(columns, rows, view.pose)
     light = linear(foreground)
-    small = cv2.resize(np.dstack([light * alpha[..., None], alpha]), (columns, rows), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        np.dstack([light * alpha[..., None], alpha]), (columns, rows), interpolation=cv2.INTER_AREA
+    )
     cover = np.ascontiguousarray(small[..., 3])
     thing = body(small[..., :3] / np.maximum(cover, 1e-3)[..., None], cover, coarse)
     shares = kept_light(thing, coarse, rig, plate.position, plate.normal) if thing else _UNCHANGED
     key, fill = (cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR) for share in shares)
     tint = plate.tint.astype(np.float32)[..., None]
-    scene = plate.key.astype(np.float32) * (key * look.key) + plate.fill.astype(np.float32) * (fill * look.fill)
+    scene = plate.key.astype(np.float32) * (key * look.key) + plate.fill.astype(np.float32) * (
+        fill * look.fill
+    )
     scene *= look.exposure * (1 + tint * (look.tint - 1))
     if thing and stage.mirror and view.pose is Pose.STANDING:
         image, clear = mirrored(light, alpha, thing.feet, view, stage.blur)
@@ -94,7 +98,8 @@ def _turned(rig: Rig) -> Rig:
 def _across(light: Light) -> Light:
     return Light(
         tuple(
-            Panel((-p.at[0], *p.at[1:]), (-p.towards[0], *p.towards[1:]), p.size, p.radiance) for p in light.panels
+            Panel((-p.at[0], *p.at[1:]), (-p.towards[0], *p.towards[1:]), p.size, p.radiance)
+            for p in light.panels
         ),
         light.sky,
     )

@@ -14,7 +14,6 @@ from engines.scenes.studio.noise import Sheet, clouds, noise, step
 from engines.scenes.studio.textures import OAK, PALE_OAK, WHITEWASHED, boards, linen, marble, paper, plaster
 from engines.scenes.studio.view import View
 
-
 Gobo = tuple[tuple[float, float, float, float], ...]
 """Opaque rectangles before a light: left, bottom, right, top in units, about the line from light to set."""
 
@@ -159,7 +158,9 @@ def _room(view: View) -> Mapping[str, Shape]:
     skirt = [(0.0, 0.014), (0.066, 0.014), (0.074, 0.006), (0.074, 0.0)]
     along = np.stack([[(corner - out, y, z) for y, out in skirt] for z in (back, front)], axis=1)
     return {
-        "floor": Shape(quad((left, 0, back), (corner - left, 0, 0), (0, 0, front - back)), Material(floor, gloss=0.3)),
+        "floor": Shape(
+            quad((left, 0, back), (corner - left, 0, 0), (0, 0, front - back)), Material(floor, gloss=0.3)
+        ),
         "wall": Shape(quad((left, 3.4, back), (corner - left, 0, 0), (0, -3.4, 0)), wall),
         "side": Shape(quad((corner, 3.4, back), (0, 0, 4.0), (0, -3.4, 0)), side),
         "skirting": Shape(extruded([(y, back + out) for y, out in skirt], left, corner), white, smooth=False),
@@ -199,7 +200,13 @@ _FOLDS = (
 def _boards(view: View) -> Mapping[str, Shape]:
     across, down = view.across * 2 + 0.3, 1.3
     wood = boards(
-        Sheet(across, down, _fine(view)), WHITEWASHED, width=0.19, length=2.6, gap=0.0026, seed=8, along_x=False
+        Sheet(across, down, _fine(view)),
+        WHITEWASHED,
+        width=0.19,
+        length=2.6,
+        gap=0.0026,
+        seed=8,
+        along_x=False,
     )
     flat = quad((-across / 2, down / 2, 0), (across, 0, 0), (0, -down, 0))
     return {"boards": Shape(flat, Material(wood, gloss=0.12))}
@@ -211,21 +218,31 @@ def _paper(view: View) -> Mapping[str, Shape]:
     return {"paper": Shape(flat, Material(paper(Sheet(across, down, _fine(view)), 6), tinted=True))}
 
 
-def _panes(left: float, bottom: float, width: float, height: float, across: int, down: int, bar: float) -> Gobo:
+def _panes(
+    left: float, bottom: float, width: float, height: float, across: int, down: int, bar: float
+) -> Gobo:
     """A window in a large dark wall."""
     far, right, top = 6.0, left + width, bottom + height
-    wall = ((-far, -far, left, far), (right, -far, far, far), (left, -far, right, bottom), (left, top, right, far))
+    wall = (
+        (-far, -far, left, far),
+        (right, -far, far, far),
+        (left, -far, right, bottom),
+        (left, top, right, far),
+    )
     upright = tuple(
-        (left + width * i / across - bar / 2, bottom, left + width * i / across + bar / 2, top) for i in range(1, across)
+        (left + width * i / across - bar / 2, bottom, left + width * i / across + bar / 2, top)
+        for i in range(1, across)
     )
     level = tuple(
-        (left, bottom + height * i / down - bar / 2, right, bottom + height * i / down + bar / 2) for i in range(1, down)
+        (left, bottom + height * i / down - bar / 2, right, bottom + height * i / down + bar / 2)
+        for i in range(1, down)
     )
     return (*wall, *upright, *level)
 
 
 _SUNNY = Rig(
-    Light((_panel((-3.0, 5.0, 4.3), 0.11, 0.52, 1),)), Light((_panel((-2.9, 1.7, 0.6), 1.6, 0.14, 1),), sky=0.26)
+    Light((_panel((-3.0, 5.0, 4.3), 0.11, 0.52, 1),)),
+    Light((_panel((-2.9, 1.7, 0.6), 1.6, 0.14, 1),), sky=0.26),
 )
 
 _SETS: Mapping[str, StudioSet] = {

@@ -76,7 +76,9 @@ def body(foreground: Picture, alpha: Alpha, view: View) -> Body | None:
     y = view.eye + ((view.origin[1] - rows - 0.5) * unit - view.eye) / near
     depth = np.concatenate([(middle - thick)[there], (middle + thick)[there]])
     low = np.array((x.min() / min(near, 1), min(y.min(), 0.0), depth.min()), np.float32) - np.float32(0.01)
-    high = np.array((x.max() / min(near, 1), max(y.max(), (view.origin[1] - rows.min()) * unit), depth.max()), np.float32)
+    high = np.array(
+        (x.max() / min(near, 1), max(y.max(), (view.origin[1] - rows.min()) * unit), depth.max()), np.float32
+    )
     size = max(2.0, view.width / 40)
     weight = cv2.GaussianBlur(alpha, (0, 0), size)[..., None]
     colours = cv2.GaussianBlur(foreground * alpha[..., None], (0, 0), size) / np.maximum(weight, 1e-3)
@@ -98,9 +100,13 @@ def _feet(solid: npt.NDArray[np.uint8], view: View) -> npt.NDArray[np.float32]:
         hull.append((float(x), float(y)))
     base = min(range(len(hull)), key=lambda index: hull[index][1])
     first, last = base, base
-    while first > 0 and hull[first - 1][1] - hull[first][1] < _STEEPEST * (hull[first][0] - hull[first - 1][0]):
+    while first > 0 and hull[first - 1][1] - hull[first][1] < _STEEPEST * (
+        hull[first][0] - hull[first - 1][0]
+    ):
         first -= 1
-    while last + 1 < len(hull) and hull[last + 1][1] - hull[last][1] < _STEEPEST * (hull[last + 1][0] - hull[last][0]):
+    while last + 1 < len(hull) and hull[last + 1][1] - hull[last][1] < _STEEPEST * (
+        hull[last + 1][0] - hull[last][0]
+    ):
         last += 1
     kept = hull[first : last + 1]
     every = (np.arange(view.width) / view.height).astype(np.float32)
@@ -237,7 +243,9 @@ def mirrored(
     import cv2
 
     height, width = alpha.shape
-    ground = view.origin[1] - cv2.resize(feet[None], (width, 1), interpolation=cv2.INTER_LINEAR)[0] * view.height
+    ground = (
+        view.origin[1] - cv2.resize(feet[None], (width, 1), interpolation=cv2.INTER_LINEAR)[0] * view.height
+    )
     rows = np.arange(height, dtype=np.float32)[:, None]
     below = np.maximum(rows + 0.5 - ground[None], 0) / view.height
     across = np.broadcast_to(np.arange(width, dtype=np.float32)[None], alpha.shape)

@@ -90,7 +90,9 @@ def boards(
                 tone[part] = np.random.default_rng((seed, row, column, 9)).normal(0, wood.uneven)
                 if gap:
                     x, y = (v[rows_there, columns_there] for v in piece.coordinates())
-                    ends = np.minimum(x + (0 if start >= 0 else 9), np.abs(start + length - max(start, 0) - x))
+                    ends = np.minimum(
+                        x + (0 if start >= 0 else 9), np.abs(start + length - max(start, 0) - x)
+                    )
                     edge[part] = step(gap * 0.3, gap, np.minimum(np.minimum(y, piece.down - y), ends * 2.5))
             start += length
             column += 1

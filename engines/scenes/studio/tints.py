@@ -39,7 +39,9 @@ def tint(palette: Palette, how: str, rim: float, seed: int) -> npt.NDArray[np.fl
     """The set's tint in linear light. ``rim`` is the lightness of the product's outline, from which it keeps away."""
     if how == "none":
         return np.ones(3, np.float32)
-    lead = max(palette, key=lambda item: item[1] * max(_chroma(item[0]) - 4, 0.5), default=((70.0, 0.0, 0.0), 1.0))[0]
+    lead = max(
+        palette, key=lambda item: item[1] * max(_chroma(item[0]) - 4, 0.5), default=((70.0, 0.0, 0.0), 1.0)
+    )[0]
     if _chroma(lead) >= _CHROMATIC:
         hue = np.arctan2(lead[2], lead[1])
         if how == "complementary":
