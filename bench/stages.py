@@ -169,7 +169,7 @@ def main() -> None:
             downloads=Downloads(ledger.engine),
             engines=Engines(Kit(), Device("cpu", "float32", 1), registered={}),
             index=VectorIndex(""),
-            signer=Signer(b"", b""),
+            signing=lambda: Signer(b"", b""),
         )
 
     app = make_worker_app(

@@ -8,7 +8,9 @@ Sources: IPTC Photo Metadata Standard 2023.1 (Iptc4xmpExt:DigitalSourceType); C2
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -97,14 +99,26 @@ class Signer:
 
     @classmethod
     def test(cls, folder: Path) -> Self:
-        """The test certificate of this installation, made at first use and kept in ``folder``."""
+        """The test certificate of this installation, made at first use and kept in ``folder``.
+
+        Raises ConfigurationError where it cannot be written.
+        """
         file = folder / "test-signer.pem"
         if not file.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            made = file.with_suffix(".new")
-            made.touch(mode=0o600)
-            made.write_bytes(b"\n".join(_test_certificate()))
-            made.rename(file)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                made = file.with_name(f".{file.name}.{os.getpid()}")
+                made.touch(mode=0o600)
+                made.write_bytes(b"\n".join(_test_certificate()))
+                # Whoever comes first wins: of two workers that start together both sign with one certificate.
+                with suppress(FileExistsError):
+                    os.link(made, file)
+                made.unlink()
+            except OSError as error:
+                raise ConfigurationError(
+                    f"no certificate to sign pictures with: {error}; set VITRINE_C2PA_CERTIFICATES and "
+                    "VITRINE_C2PA_KEY, or let VITRINE_CACHE name a folder that can be written"
+                ) from error
         certificates, marker, key = file.read_bytes().partition(b"-----BEGIN PRIVATE KEY-----")
         return cls(certificates, marker + key)
 

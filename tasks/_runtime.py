@@ -38,7 +38,7 @@ class Runtime:
     downloads: Downloads
     engines: Engines
     index: VectorIndex
-    signer: Signer
+    signing: Callable[[], Signer]
     recipe: Recipe = _NO_RECIPE
     _pixels: PixelCache = field(default_factory=lambda: PixelCache(_CACHE_BYTES))
 

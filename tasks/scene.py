@@ -202,7 +202,8 @@ def record(run: Runtime, order: Order, made: Made) -> Scene:
     }
     origin = Origin(made.scenery.source, order.photo, run.recipe.label, facts)
     shapes = [master(made.picture, told), *renditions(made.picture, told)]
-    blobs = run.store([(run.signer.sign(one.data, one.media_type, origin), one.media_type) for one in shapes])
+    signer = run.signing()
+    blobs = run.store([(signer.sign(one.data, one.media_type, origin), one.media_type) for one in shapes])
     whole, *others = (
         Rendition(picture=blob, width=one.width, height=one.height)
         for blob, one in zip(blobs, shapes, strict=True)

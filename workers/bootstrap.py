@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Engine
 
 from engines.devices import Device
 from engines.federation import Federation
-from engines.kit import Kit
+from engines.kit import Kit, cache_folder
 from engines.models import read_deployment
 from engines.registry import Engines, load_adapters, with_models
 from engines.scenes.presets import read_presets
@@ -155,7 +156,7 @@ def build_ledger(settings: Settings, application: str) -> Ledger:
 def build_signer(settings: Settings) -> Signer:
     """Who signs generated pictures: the deployment's certificate, else the test certificate of this installation."""
     if settings.c2pa_certificates is None and settings.c2pa_key is None:
-        return Signer.test(settings.home)
+        return Signer.test((settings.cache or cache_folder()) / "signer")
     if settings.c2pa_certificates is None or settings.c2pa_key is None:
         raise ConfigurationError("VITRINE_C2PA_CERTIFICATES and VITRINE_C2PA_KEY belong together: set both")
     return Signer.read(settings.c2pa_certificates, settings.c2pa_key)
@@ -176,5 +177,5 @@ def build_runtime(settings: Settings, threads: int | None = None) -> Runtime:
         downloads=Downloads(ledger.engine),
         engines=build_engines(settings, Device.choose(threads)),
         index=VectorIndex(settings.qdrant_url),
-        signer=build_signer(settings),
+        signing=cache(partial(build_signer, settings)),
     )

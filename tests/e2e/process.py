@@ -88,7 +88,7 @@ def _runtime(database: str) -> Runtime:
         downloads=Downloads(ledger.engine),
         engines=Engines(Kit(), Device("cpu", "float32", 1), registered={}),
         index=VectorIndex(""),
-        signer=Signer(b"", b""),
+        signing=lambda: Signer(b"", b""),
     )
 
 

@@ -140,7 +140,7 @@ class Told:
             downloads=Downloads(database),
             engines=Engines(Kit(), Device("cpu", "float32", 1), registered={}),
             index=VectorIndex(""),
-            signer=Signer(b"", b""),
+            signing=lambda: Signer(b"", b""),
         )
         self.runner = StageRunner(app, runtime, 64)
 

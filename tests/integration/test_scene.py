@@ -79,7 +79,7 @@ def run(database: Engine, tmp_path: Path) -> Runtime:
             Kit(), Device("cpu", "float32", 2), registered={**load_adapters(), "backdrop": backdrop}
         ),
         index=VectorIndex(""),
-        signer=Signer.test(tmp_path),
+        signing=lambda: Signer.test(tmp_path),
     ).serving(Recipe("scene", 1, "backdrop", "r1", params))
 
 

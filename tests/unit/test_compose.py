@@ -34,7 +34,7 @@ SECRETS = {
     "FLOWER_BASIC_AUTH": "operator:fl0secret",
 }
 ONE_SHOT = {"migrate", "kit"}
-QUEUES = {"fetch", "vision", "index", "shadow"}
+QUEUES = {"fetch", "vision", "scenes", "index", "shadow"}
 
 Services = dict[str, dict[str, Any]]
 

@@ -79,7 +79,7 @@ def runtime(assets: Assets, stage: str, engine: str, *registered: Registration) 
         downloads=cast(Any, None),
         engines=Engines(Kit(), Device("cpu", "float32", 2), registered={**load_adapters(), **known}),
         index=VectorIndex(""),
-        signer=Signer(b"", b""),
+        signing=lambda: Signer(b"", b""),
     ).serving(Recipe(stage, 1, engine))
 
 
