@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from engines.looks.cutouts import solid
-from engines.looks.regions import bounds, widened, window
+from engines.looks.regions import window
 from engines.protocols import RGB, ImageEncoder, Placement, SceneRequest, Segmenter, Subject, TextReader
 from engines.scenes import halo, sameness, silhouette, standing
 from engines.scenes.compositing import moved
@@ -32,12 +30,11 @@ _SAYS: Mapping[str, str] = {
     "marred": "A patch of {score:.2%} of the product has other colours than in its photo",
     "edges": "The lines inside the product are not those of its photo (agreement {score:.2f})",
     "framed": "The photo's border cuts the product off along {score:.0%} of a side",
-    "unmarked": "Along {score:.0%} of the cut-out's outline the photo shows no edge",
-    "unmarked_stretch": "The cut-out ends where the photo shows no edge, for {score:.0%} of its size in one go: "
+    "unmarked": "The cut-out ends where the photo shows no edge, for {score:.0%} of its size in one go: "
     "it leaves something of the product out, or takes background in",
     "halo": "Along {score:.0%} of its edge the product shows its old background",
     "gap": "The product's lowest point is {score:.1%} of the picture's height away from its ground",
-    "contact": "The ground under the product has no shadow (it is darker than beside it by {score:.1f} of L*): it floats",
+    "contact": "The ground under the product has no shadow (darker than beside it by {score:.1f} of L*): it floats",
     "surrounding": "The surface around the product has no shadow (darker close by, by {score:.1f} of L*): it floats",
     "copy": "Something beside the product looks just like it (correlation {score:.2f}): a second one",
     "size": "The product takes {score:.0%} of the picture's width or height: that is not its size",
@@ -52,7 +49,7 @@ _SAYS: Mapping[str, str] = {
 """What each score means when it is past its bar, to an operator."""
 
 
-_LASTING = frozenset(("framed", "unmarked", "unmarked_stretch", "size", "gap", "missed", "extra"))
+_LASTING = frozenset(("framed", "unmarked", "size", "gap", "missed", "extra"))
 """Told by the photo, its cut-out and where it was placed: another setting changes none of them."""
 
 
@@ -150,8 +147,8 @@ def measured(work: Work, judges: Judges) -> Iterator[dict[str, float]]:
     scenery = sameness.lab(work.scenery)
     scores["halo"] = halo.halo(sameness.lab(work.picture), scenery, sameness.lab(photo), alpha)
     scores["size"] = standing.size(request.placement)
+    scores["gap"] = standing.gap(alpha, request.placement)
     if work.pose is Pose.STANDING:
-        scores["gap"] = standing.gap(alpha, request.placement)
         scores["contact"] = standing.contact(scenery[..., 0], alpha)
     else:
         scores["surrounding"] = standing.surrounding(scenery[..., 0], alpha)
@@ -170,9 +167,8 @@ def measured(work: Work, judges: Judges) -> Iterator[dict[str, float]]:
 
     lines = sameness.legible(work.source.printed, work.source.alpha, request.placement.scale)
     if judges.reader is not None and lines:
-        box = bounds(solid(alpha))
-        part = window(widened(box, _AROUND, alpha.shape)) if box else np.s_[:, :]
-        (read,) = judges.reader.read_text([np.ascontiguousarray(work.picture[part])])
+        views = sameness.close_ups(work.picture, lines, work.source.alpha, request.placement)
+        read = [line for view in judges.reader.read_text(views) for line in view]
         yield {"text": sameness.text_agreement(lines, read)}
 
 
@@ -186,8 +182,8 @@ def _photo(source: Subject, placement: Placement, picture: RGB) -> RGB:
 
 def _mask(source: Subject, placement: Placement) -> dict[str, float]:
     around, alpha, _ = moved(source, placement, _AROUND)
-    share, stretch = silhouette.unmarked(sameness.lab(around), alpha)
-    return {"framed": silhouette.framed(source.alpha), "unmarked": share, "unmarked_stretch": stretch}
+    stretch = silhouette.unmarked(sameness.lab(around), alpha)
+    return {"framed": silhouette.framed(source.alpha), "unmarked": stretch}
 
 
 class _Bars(BaseModel):
@@ -198,7 +194,7 @@ class _Bars(BaseModel):
 
 def bars_for(kinds: Collection[str]) -> Mapping[str, Bar]:
     """The bar of each score for products of these categories and types."""
-    tables = _read()
+    tables = read_bars()
     found = dict(tables[_ANY])
     for kind in tables:
         if kind in kinds:
@@ -207,7 +203,8 @@ def bars_for(kinds: Collection[str]) -> Mapping[str, Bar]:
 
 
 @cache
-def _read() -> Mapping[str, Mapping[str, Bar]]:
+def read_bars() -> Mapping[str, Mapping[str, Bar]]:
+    """The bars of each score by category or type. Raises ConfigurationError that says what is wrong in the file."""
     path = Path(__file__).parents[1] / FILE
     try:
         tables = _Bars.model_validate(tomllib.loads(path.read_text("utf-8"))).bars

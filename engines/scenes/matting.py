@@ -53,8 +53,8 @@ def sharpened(subject: Subject) -> Subject:
     height, width = alpha.shape
     scale = min(1.0, _LONGEST / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    rough = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
+    rough = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.float32)
     fine = cv2.resize(_sharp(small, rough), (width, height), interpolation=cv2.INTER_LINEAR)
     whole = np.zeros_like(subject.alpha)
     whole[part] = fine
@@ -84,7 +84,7 @@ def _sharp(picture: Floats, rough: Floats) -> Alpha:
 
 
 def _steeper(alpha: Floats, low: float, high: float) -> Floats:
-    return np.clip((alpha - low) / (high - low), 0, 1)
+    return np.asarray(np.clip((alpha - low) / (high - low), 0, 1), np.float32)
 
 
 def _carried(picture: Floats, sure: npt.NDArray[np.bool_]) -> Floats:
@@ -115,7 +115,8 @@ def _guided(picture: Floats, alpha: Floats) -> Floats:
     spread += _EVENNESS * np.eye(3, dtype=np.float32)
     slope[busy] = np.linalg.solve(spread, joint[busy][..., np.newaxis])[..., 0]
     offset = level - (slope * mean).sum(axis=2)
-    return (blurred(slope, _SMOOTHING) * picture).sum(axis=2) + blurred(offset, _SMOOTHING)
+    told = (blurred(slope, _SMOOTHING) * picture).sum(axis=2) + blurred(offset, _SMOOTHING)
+    return np.asarray(told, np.float32)
 
 
 def foreground(picture: RGB, alpha: Alpha) -> Floats:
@@ -126,13 +127,15 @@ def foreground(picture: RGB, alpha: Alpha) -> Floats:
     """
     colours = picture.astype(np.float32)
     cover = alpha[..., np.newaxis].astype(np.float32)
-    front = back = colours
+    front: Floats = colours
+    back: Floats = colours
     for radius in (90, 6):
         share = blurred(alpha, radius)[..., np.newaxis]
-        front = blurred(front * cover, radius) / np.maximum(share, 1e-5)
-        back = blurred(back * (1 - cover), radius) / np.maximum(1 - share, 1e-5)
-        front = np.clip(front + cover * (colours - cover * front - (1 - cover) * back), 0, 255)
-    return np.where(cover >= 1, colours, front)
+        front = np.divide(blurred(front * cover, radius), np.maximum(share, 1e-5), dtype=np.float32)
+        back = np.divide(blurred(back * (1 - cover), radius), np.maximum(1 - share, 1e-5), dtype=np.float32)
+        left = colours - cover * front - (1 - cover) * back
+        front = np.asarray(np.clip(front + cover * left, 0, 255), np.float32)
+    return np.asarray(np.where(cover >= 1, colours, front), np.float32)
 
 
 def blurred(values: Floats, radius: int) -> Floats:

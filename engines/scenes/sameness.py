@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from engines.looks.cutouts import on_grey, solid
 from engines.looks.regions import Mask, bounds, widened, window
-from engines.protocols import RGB, Alpha, ImageEncoder, Printed
+from engines.protocols import RGB, Alpha, ImageEncoder, Placement, Printed
 
 Floats = npt.NDArray[np.float32]
 
@@ -22,6 +24,9 @@ _FULL = 0.98
 
 _CANNY = (60, 150)
 _CLOSE_UP = 0.06
+_READ_EASILY = 40
+"""Pixels of a line's height."""
+
 _SMALLEST_PRINT = 14
 """Pixels of a line's height under which no reader is held to it."""
 
@@ -55,7 +60,7 @@ def changed(expected: RGB, found: RGB, alpha: Alpha) -> tuple[float, float]:
     return float(np.count_nonzero(other_colour) / total), largest / total
 
 
-def _halved(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def _halved(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     import cv2
 
     return np.asarray(cv2.resize(values, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
@@ -88,7 +93,7 @@ def ciede2000(one: Floats, other: Floats) -> Floats:
     rt = -2 * np.sqrt(chroma**7 / (chroma**7 + 25.0**7)) * np.sin(np.radians(2 * rotation))
     parts = dl / sl, dc / sc, dh / sh
     squared = parts[0] ** 2 + parts[1] ** 2 + parts[2] ** 2 + rt * parts[1] * parts[2]  # 22
-    return np.sqrt(np.maximum(squared, 0)).astype(np.float32)
+    return np.asarray(np.sqrt(np.maximum(squared, 0)), np.float32)
 
 
 def edge_agreement(expected: RGB, found: RGB, alpha: Alpha) -> float:
@@ -105,7 +110,7 @@ def edge_agreement(expected: RGB, found: RGB, alpha: Alpha) -> float:
     near = np.ones((3, 3), np.uint8)
     hits = np.count_nonzero(other & (cv2.dilate(one.astype(np.uint8), near) > 0))
     met = np.count_nonzero(one & (cv2.dilate(other.astype(np.uint8), near) > 0))
-    precision, recall = hits / max(1, np.count_nonzero(other)), met / max(1, np.count_nonzero(one))
+    precision, recall = hits / max(1, int(np.count_nonzero(other))), met / max(1, int(np.count_nonzero(one)))
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
@@ -133,6 +138,26 @@ def legible(printed: Sequence[Printed], alpha: Alpha, scale: float) -> list[Prin
         if alpha[middle] > 0.5 and (bottom - top) * height * scale >= _SMALLEST_PRINT:
             on_it.append(line)
     return on_it
+
+
+def close_ups(picture: RGB, lines: Sequence[Printed], source: Alpha, placement: Placement) -> list[RGB]:
+    """Where each line of the photo is in a picture of the product, enlarged to be read easily."""
+    height, width = source.shape
+    found = []
+    for line in lines:
+        left, right = (
+            placement.left + placement.scale * (x * width - placement.crop[0]) for x in line.box[::2]
+        )
+        top, bottom = (
+            placement.top + placement.scale * (y * height - placement.crop[1]) for y in line.box[1::2]
+        )
+        room = bottom - top
+        box = left - room, top - room, right + room, bottom + room
+        zoom = max(1.0, _READ_EASILY / room)
+        size = max(1, round((box[2] - box[0]) * zoom)), max(1, round((box[3] - box[1]) * zoom))
+        close = Image.fromarray(picture).crop(tuple(round(edge) for edge in box))
+        found.append(np.asarray(close.resize(size, Image.Resampling.BICUBIC)))
+    return found
 
 
 def text_agreement(expected: Sequence[Printed], found: Sequence[Printed]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ class Contour:
     out_y: Floats
     out_x: Floats
 
-    def at(self, values: npt.NDArray[np.generic], steps: float) -> tuple[npt.NDArray[np.generic], Mask]:
+    def at(self, values: npt.NDArray[Any], steps: float) -> tuple[npt.NDArray[Any], Mask]:
         """What lies so many pixels outwards (negative: inwards), and where that is still inside the picture."""
         height, width = values.shape[:2]
         y = np.rint(self.y + steps * self.out_y).astype(np.int64)
@@ -54,7 +55,8 @@ def contour(alpha: Alpha) -> Contour:
     down, across = cv2.Sobel(smooth, cv2.CV_32F, 0, 1), cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
     y, x = np.nonzero(edge)
     length = np.maximum(np.hypot(down[y, x], across[y, x]), 1e-6)
-    return Contour(y, x, -down[y, x] / length, -across[y, x] / length)
+    out_y, out_x = (np.asarray(-slope[y, x] / length, np.float32) for slope in (down, across))
+    return Contour(y, x, out_y, out_x)
 
 
 def framed(alpha: Alpha) -> float:
@@ -68,9 +70,8 @@ def framed(alpha: Alpha) -> float:
     return float(max(np.count_nonzero(line) / length for line, length in sides))
 
 
-def unmarked(lab: Floats, alpha: Alpha, reach: int = 4) -> tuple[float, float]:
-    """The share of the mask's edge at which the photo shows none, and the longest such stretch as a share of the
-    product's longer side.
+def unmarked(lab: Floats, alpha: Alpha, reach: int = 4) -> float:
+    """The longest stretch of the mask's edge at which the photo shows none, as a share of the product's longer side.
 
     ``lab`` is the photo with its background. What makes an edge is measured by how much that background varies by
     itself: before white paper a white shirt has one.
@@ -79,7 +80,7 @@ def unmarked(lab: Floats, alpha: Alpha, reach: int = 4) -> tuple[float, float]:
 
     line = contour(alpha)
     if not len(line.y):
-        return 0.0, 0.0
+        return 0.0
     even = cv2.blur(lab, (3, 3))
     (inner, here), (outer, there) = line.at(even, -reach), line.at(even, reach)
     further, _ = line.at(even, 2 * reach)
@@ -91,7 +92,7 @@ def unmarked(lab: Floats, alpha: Alpha, reach: int = 4) -> tuple[float, float]:
     _, labels = cv2.connectedComponents(cv2.dilate(marks, np.ones((5, 5), np.uint8)))
     runs = np.bincount(labels[line.y[blind], line.x[blind]], minlength=1)
     side = max(np.ptp(line.y), np.ptp(line.x)) + 1
-    return float(blind.sum() / max(1, known.sum())), float(runs.max(initial=0) / side)
+    return float(runs.max(initial=0) / side)
 
 
 def second_look(segmenter: Segmenter, source: Subject) -> tuple[float, float]:
@@ -103,7 +104,7 @@ def second_look(segmenter: Segmenter, source: Subject) -> tuple[float, float]:
     part = window(widened(box, _ROOM, source.alpha.shape))
     (again,) = segmenter.segment([np.ascontiguousarray(source.picture[part])], [source.facts])
     alpha = source.alpha[part]
-    whole = max(1, np.count_nonzero(solid(alpha)))
+    whole = max(1, int(np.count_nonzero(solid(alpha))))
     return _beside(again, alpha) / whole, _beside(alpha, again) / whole
 
 
@@ -114,7 +115,7 @@ def again(segmenter: Segmenter, picture: RGB, alpha: Alpha) -> tuple[float, floa
     one, other = solid(alpha), solid(found)
     union = np.count_nonzero(one | other)
     overlap = np.count_nonzero(one & other) / union if union else 0.0
-    return overlap, _beside(found, alpha) / max(1, np.count_nonzero(one))
+    return overlap, _beside(found, alpha) / max(1, int(np.count_nonzero(one)))
 
 
 def _beside(found: Alpha, alpha: Alpha) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -130,7 +132,7 @@ def _best_match(picture: RGB, taken: Floats, template: RGB, cover: Floats) -> fl
     return float(found[usable].max(initial=-1.0))
 
 
-def _shrunk(values: npt.NDArray[np.generic], scale: float) -> npt.NDArray[np.generic]:
+def _shrunk(values: npt.NDArray[Any], scale: float) -> npt.NDArray[Any]:
     import cv2
 
     height, width = values.shape[:2]

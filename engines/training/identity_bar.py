@@ -13,7 +13,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -37,12 +37,12 @@ from engines.protocols import (
     Tag,
 )
 from engines.registry import Engines
-from engines.scenes.certificate import Judges, Work, bars_for, failed, measured
+from engines.scenes.certificate import Bar, Judges, Work, bars_for, failed, measured, read_bars
 from engines.scenes.compositing import lay
 from engines.scenes.matting import sharpened
 from engines.scenes.placement import Aspect, place
 from engines.scenes.presets import Pose, read_presets, suited
-from engines.training.bar_choice import Choice, chosen
+from engines.training.bar_choice import chosen
 from engines.training.identity_report import GOOD, JPEG, UNUSABLE, Row, report
 from engines.training.painted_plates import PLATES, Plate, painted
 from engines.training.scene_damages import DAMAGES, Stage, composed
@@ -52,21 +52,18 @@ TABLES = Path(__file__).parents[1] / "evaluation"
 BARS = Path(__file__).parents[1] / "scenes" / "bars.toml"
 
 FITTED = (
-    "edges",
-    "unmarked",
-    "unmarked_stretch",
-    "halo",
-    "contact",
-    "surrounding",
-    "copy",
     "silhouette",
-    "grown",
-    "missed",
+    "unmarked",
+    "copy",
     "extra",
-    "likeness",
-    "text",
+    "missed",
+    "surrounding",
+    "contact",
+    "grown",
+    "halo",
 )
-"""Scores whose bars are chosen here; the others follow from what they measure, and are written by hand."""
+"""Scores whose bars are chosen here, the least telling first; the others follow from what they measure, and are
+written by hand."""
 
 _ASPECTS = (Aspect.SQUARE, Aspect.PORTRAIT, Aspect.WIDE)
 _SETTINGS = 2
@@ -232,7 +229,8 @@ def gathered(engines: Engines, kit: Kit, renderer: SceneRenderer | None, cache: 
             source = subject(photo, engines)
             if not shows_subject(source.alpha):
                 continue
-            other = subject(others[(n * 7 + 3) % len(others)], engines, read=False)
+            strange = [one for one in others if one.kinds != photo.kinds]
+            other = subject(strange[n * 7 % len(strange)], engines, read=False)
             judges = replace(judges, segmenter=_Remembering(engines.get("u2netp")))
             told = list(rows(photo, source, other, judges, renderer))
             if kept is not None:
@@ -248,7 +246,7 @@ def _row(kept: dict[str, Any]) -> Row:
     return Row(**{**kept, "kinds": tuple(kept["kinds"])})
 
 
-def choose(found: Sequence[Row]) -> list[Choice]:
+def choose(found: Sequence[Row]) -> dict[str, Bar]:
     """Bars for the scores of ``FITTED``, on the half that is for choosing."""
     mine = [row for row in found if row.chosen_on]
     good = [row.scores for row in mine if row.what == GOOD]
@@ -261,20 +259,15 @@ def choose(found: Sequence[Row]) -> list[Choice]:
     return chosen(good, damaged, FITTED, int(_MOST_REFUSED * len(good)))
 
 
-def write(path: Path, choices: Sequence[Choice]) -> None:
+def write(path: Path, bars: Mapping[str, Bar]) -> None:
     """Replace the chosen bars of the table for any product; the rest of the file stays as it is."""
-    bars = {choice.name: choice.bar for choice in choices}
-    lines = []
-    table = ""
+    lines, table = [], ""
     for line in path.read_text("utf-8").splitlines():
-        if line.startswith("["):
-            table = line.strip("[]")
+        table = line.strip("[]") if line.startswith("[") else table
         name = line.partition("=")[0].strip()
         if table == "bars.any" and name in bars:
-            parts = ", ".join(
-                f"{key} = {value:g}" for key, value in bars[name].model_dump(exclude_none=True).items()
-            )
-            line = f"{name} = {{ {parts} }}"
+            parts = bars[name].model_dump(exclude_none=True)
+            line = f"{name} = {{ {', '.join(f'{key} = {value:g}' for key, value in parts.items())} }}"
         lines.append(line)
     path.write_text("\n".join(lines) + "\n", "utf-8")
 
@@ -296,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = gathered(engines, kit, engines.get(name) if name else None, given.cache)
     if given.choose:
         write(BARS, choose(found))
-        bars_for.__globals__["_read"].cache_clear()
+        read_bars.cache_clear()
     given.out.write_text(report(found, name or "painted settings"), "utf-8")
 
 

@@ -28,7 +28,7 @@ def painted(plate: Plate, request: SceneRequest, pose: Pose, shadow: bool = True
         cast = _standing(request) if pose is Pose.STANDING else _lying(request)
         lit = lit * (1 - cast[..., np.newaxis])
     grain = seeded.normal(0, 0.004, (height, width, 1)).astype(np.float32)
-    return (np.clip(lit + grain, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.asarray(np.clip(lit + grain, 0, 1) * 255 + 0.5, np.uint8)
 
 
 def _paper(height: int, width: int, horizon: int, seeded: np.random.Generator) -> Floats:
@@ -47,7 +47,7 @@ def _wood(height: int, width: int, horizon: int, seeded: np.random.Generator) ->
     table = tint * (1 + 0.10 * grain[..., np.newaxis])
     lit = _paper(height, width, horizon, seeded)
     lit[horizon:] = table[horizon:]
-    return cv2.GaussianBlur(lit, (0, 0), 1.0)
+    return np.asarray(cv2.GaussianBlur(lit, (0, 0), 1.0), np.float32)
 
 
 def _blurred(height: int, width: int, horizon: int, seeded: np.random.Generator) -> Floats:
@@ -58,7 +58,7 @@ def _blurred(height: int, width: int, horizon: int, seeded: np.random.Generator)
         centre = int(seeded.integers(0, width)), int(seeded.integers(0, max(1, horizon or height)))
         colour = [float(v) for v in seeded.uniform(0.15, 0.95, 3)]
         cv2.circle(lit, centre, int(seeded.integers(20, max(21, width // 7))), colour, -1)
-    lit = cv2.GaussianBlur(lit, (0, 0), width / 36)
+    lit = np.asarray(cv2.GaussianBlur(lit, (0, 0), width / 36), np.float32)
     if horizon:
         edge = np.clip((np.arange(height, dtype=np.float32) - horizon) / (0.03 * height) + 0.5, 0, 1)
         table = np.full(3, seeded.uniform(0.5, 0.8), np.float32) * np.array([1, 0.96, 0.9], np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,9 @@ class Stage:
     other: Subject
 
 
+_SEEN = 60
+"""Pixels that must be clearly of another colour, for anybody to see that something was erased."""
+
 Damage = Callable[[Work, Stage, Seeded], Work | None]
 """None where it cannot be done to this picture, or nobody would see it."""
 
@@ -43,23 +47,19 @@ def other_colour(work: Work, stage: Stage, seeded: Seeded) -> Work:
     """All of the product takes another tint, 12 to 20 away in a* and b*."""
     import cv2
 
-    lab = cv2.cvtColor(work.request.foreground.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    lab = sameness.lab(work.request.foreground)
     angle, far = seeded.uniform(0, 2 * np.pi), seeded.uniform(12, 20)
-    lab[..., 1:] += np.array([np.cos(angle), np.sin(angle)], np.float32) * far
-    tinted = np.clip(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB) * 255 + 0.5, 0, 255).astype(np.uint8)
+    lab[..., 1:] += np.array([np.cos(angle) * far, np.sin(angle) * far], np.float32)
+    tinted = np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB) * 255 + 0.5, 0, 255), np.uint8)
     return replace(work, picture=paste(work.scenery, tinted, work.request.alpha))
 
 
 def stretched(work: Work, stage: Stage, seeded: Seeded) -> Work:
     """The product is 6 to 12 % wider or narrower."""
-    import cv2
-
-    height, width = work.request.alpha.shape
     factor = 1 + seeded.choice([-1, 1]) * seeded.uniform(0.06, 0.12)
-    middle = width / 2
+    middle = work.request.alpha.shape[1] / 2
     matrix = np.array([[factor, 0, middle * (1 - factor)], [0, 1, 0]])
-    colours = cv2.warpAffine(work.request.foreground, matrix, (width, height), flags=cv2.INTER_CUBIC)
-    alpha = cv2.warpAffine(work.request.alpha, matrix, (width, height))
+    colours, alpha = _warped(work.request.foreground, matrix), _warped(work.request.alpha, matrix)
     return replace(work, picture=paste(work.scenery, colours, alpha))
 
 
@@ -77,7 +77,9 @@ def erased(work: Work, stage: Stage, seeded: Seeded) -> Work | None:
     patch &= inside.astype(np.uint8)
     if not patch.any():
         return None
-    return replace(work, picture=cv2.inpaint(work.picture, patch, 3, cv2.INPAINT_TELEA))
+    picture = np.asarray(cv2.inpaint(work.picture, patch, 3, cv2.INPAINT_TELEA), np.uint8)
+    seen = np.linalg.norm(sameness.lab(picture) - sameness.lab(work.picture), axis=2) > 2 * sameness.VISIBLE
+    return replace(work, picture=picture) if np.count_nonzero(seen) > _SEEN else None
 
 
 def _printed(work: Work) -> tuple[int, int, int, int] | None:
@@ -123,7 +125,6 @@ def swapped(work: Work, stage: Stage, seeded: Seeded) -> Work | None:
 
 def grown(work: Work, stage: Stage, seeded: Seeded) -> Work:
     """The product goes on outside its mask: a piece of it, 10 to 18 % of its size, grows out of its side."""
-    import cv2
 
     request = work.request
     left, top, right, bottom = _box(request.alpha)
@@ -131,8 +132,7 @@ def grown(work: Work, stage: Stage, seeded: Seeded) -> Work:
     angle = np.pi * seeded.uniform(0.0, 1.0)  # sideways or upwards
     shift = np.array([[1, 0, away * np.cos(angle)], [0, 1, -away * np.sin(angle)]])
     size = request.alpha.shape[::-1]
-    colours = cv2.warpAffine(request.foreground, shift, size)
-    alpha = cv2.warpAffine(request.alpha, shift, size)
+    colours, alpha = _warped(request.foreground, shift), _warped(request.alpha, shift)
     # Of the moved product only a part: a wedge about the way it went.
     y, x = np.mgrid[0 : size[1], 0 : size[0]]
     across = (x - (left + right) / 2) * np.sin(angle) + (y - (top + bottom) / 2) * np.cos(angle)
@@ -180,9 +180,9 @@ def haloed(work: Work, stage: Stage, seeded: Seeded) -> Work | None:
     scale = work.request.placement.scale
     wide = int(np.ceil(seeded.uniform(3, 5) / scale))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * wide + 1, 2 * wide + 1))
-    alpha = cv2.GaussianBlur(cv2.dilate(work.source.alpha, kernel), (0, 0), 0.7 / min(1.0, scale))
+    wider = cv2.GaussianBlur(cv2.dilate(work.source.alpha, kernel), (0, 0), 0.7 / min(1.0, scale))
     # The very place stays: only the rim is more.
-    source = replace(work.source, alpha=alpha)
+    source = replace(work.source, alpha=np.asarray(wider, np.float32))
     picture, cover, to = moved(source, work.request.placement, 0.1)
     colours, laid = work.request.foreground.copy(), work.request.alpha.copy()
     colours[window(to)], laid[window(to)] = picture, cover
@@ -205,7 +205,8 @@ def doubled(work: Work, stage: Stage, seeded: Seeded) -> Work | None:
     scale = seeded.uniform(0.5, 0.9)
     colours, alpha = request.foreground[window(box)], request.alpha[window(box)]
     size = max(2, round((box[2] - box[0]) * scale)), max(2, round((box[3] - box[1]) * scale))
-    colours, alpha = (cv2.resize(values, size, interpolation=cv2.INTER_AREA) for values in (colours, alpha))
+    colours = np.asarray(cv2.resize(colours, size, interpolation=cv2.INTER_AREA), np.uint8)
+    alpha = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.float32)
     if seeded.random() < 0.5:
         colours, alpha = colours[:, ::-1], alpha[:, ::-1]
     height, width = request.alpha.shape
@@ -270,6 +271,13 @@ DAMAGES: Mapping[str, Damage] = {
     "no shadow": shadowless,
     "wrong size": wrong_size,
 }
+
+
+def _warped(values: npt.NDArray[Any], matrix: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    import cv2
+
+    height, width = values.shape[:2]
+    return np.asarray(cv2.warpAffine(values, matrix, (width, height), flags=cv2.INTER_LINEAR))
 
 
 def _laid_again(work: Work, source: Subject, stage: Stage) -> Work | None:
