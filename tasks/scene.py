@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engines.scenes.certificate import Certificate, Judges
-
 from engines.protocols import Bilingual, SceneRenderer
 from engines.scenes.alt import alt_text
+from engines.scenes.certificate import Certificate, Judges
 from engines.scenes.making import Made, Order, make
 from engines.scenes.placement import Aspect
 from engines.scenes.presets import Preset, suited

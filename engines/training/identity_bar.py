@@ -33,6 +33,7 @@ from engines.protocols import (
     SceneRenderer,
     SceneRequest,
     Segmenter,
+    Setting,
     Subject,
     Tag,
 )
@@ -70,6 +71,10 @@ _SETTINGS = 2
 """That a product is shown in."""
 
 _MOST_REFUSED = 0.04
+
+
+_SETTING = Setting("", "standing", "sweep", "soft-left", "none")
+"""Of a request before a preset is chosen for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ def stages(
         return
     kind = [Tag("category", photo.kinds[0], 1.0), *(Tag("product_type", key, 1.0) for key in photo.kinds[1:])]
     for preset in suited(read_presets(), kind)[:_SETTINGS]:
-        render = _rendered(renderer, preset.name)
+        render = _rendered(renderer, preset.setting)
 
         def bare(request: SceneRequest, render: Callable[[SceneRequest], RGB] = render) -> RGB | None:
             nothing = np.zeros_like(request.alpha)
@@ -143,9 +148,9 @@ def _painted(plate: Plate, pose: Pose, other: Subject) -> Stage:
     return Stage(lambda r: painted(plate, r, pose), lambda r: painted(plate, r, pose, shadow=False), other)
 
 
-def _rendered(renderer: SceneRenderer, preset: str) -> Callable[[SceneRequest], RGB]:
+def _rendered(renderer: SceneRenderer, asked: Setting) -> Callable[[SceneRequest], RGB]:
     def setting(request: SceneRequest) -> RGB:
-        (scenery,) = renderer.render([replace(request, preset=preset)])
+        (scenery,) = renderer.render([replace(request, setting=asked)])
         if isinstance(scenery, RejectedInput):
             raise scenery
         return scenery.picture
@@ -158,7 +163,7 @@ def work(photo: Photo, source: Subject, pose: Pose, aspect: Aspect, seed: int) -
     placement = place(source.alpha, aspect, pose, photo.kinds, seed)
     colours, alpha = lay(source, placement)
     nothing = Bilingual("", "")
-    request = SceneRequest(colours, alpha, placement, "", (), nothing, nothing, seed, 0.7)
+    request = SceneRequest(colours, alpha, placement, _SETTING, (), nothing, nothing, seed, 0.7)
     return Work(request, colours, colours, source, pose, photo.kinds)
 
 
