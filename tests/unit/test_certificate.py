@@ -14,7 +14,7 @@ from PIL import Image
 from engines.devices import Device
 from engines.kit import Kit
 from engines.looks.regions import window
-from engines.protocols import RGB, Bilingual, Placement, Printed, SceneRequest, Subject
+from engines.protocols import RGB, Bilingual, Placement, Printed, SceneRequest, Setting, Subject
 from engines.registry import Engines
 from engines.scenes import sameness, silhouette, standing
 from engines.scenes.certificate import Bar, Certificate, Judges, Work, bars_for, certify, failed
@@ -76,7 +76,8 @@ def good(name: str, subjects: Mapping[str, Subject]) -> tuple[Work, Stage]:
     plate = PLATES[GARMENTS.index(name) % 2]
     placement = place(source.alpha, Aspect.SQUARE, pose, ("clothing",), 0)
     colours, alpha = lay(source, placement)
-    request = SceneRequest(colours, alpha, placement, "", (), Bilingual("", ""), Bilingual("", ""), 4, 0.7)
+    asked, nothing = Setting("", pose, "", "", ""), Bilingual("", "")
+    request = SceneRequest(colours, alpha, placement, asked, (), nothing, nothing, 4, 0.7)
     other = subjects[GARMENTS[GARMENTS.index(name) - 1]]
     stage = Stage(lambda r: painted(plate, r, pose), lambda r: painted(plate, r, pose, shadow=False), other)
     return composed(Work(request, colours, colours, source, pose, ("clothing",)), stage.setting), stage
