@@ -10,6 +10,9 @@ Scores = Mapping[str, float]
 Limits = Mapping[str, float]
 """By score, the worst that is let through, as ``_badness`` counts."""
 
+_ROOM = 4
+"""Of the way from the worst good score to the first damage a bar goes a quarter: faults in nature are milder than ours."""
+
 _HIGH_IS_GOOD = ("contact", "surrounding", "silhouette")
 
 
@@ -19,8 +22,8 @@ def chosen(
     """A bar for each of ``names``, the least telling first; together they refuse at most ``most_refused`` of ``good``.
 
     Each begins at the worst good score. Then again and again the one is tightened that catches the most damages not
-    caught yet for each good picture it refuses. At last each in turn is loosened, as far as every damage stays caught,
-    and put in the middle: where two scores tell of the same damage, the more telling one carries it.
+    caught yet for each good picture it refuses. At last each in turn is loosened, a part of the way to where a damage
+    would escape: where two scores tell of the same damage, the more telling one carries it.
     """
     tight = _tightened(good, damaged, names, most_refused)
     caught = [scores for scores in damaged if _past(scores, tight)]
@@ -32,7 +35,7 @@ def chosen(
         reached = needed or [
             max((_badness(name, one[name]) for one in damaged if name in one), default=tight[name])
         ]
-        bars[name] = (tight[name] + max(tight[name], min(reached))) / 2
+        bars[name] = tight[name] + max(0.0, min(reached) - tight[name]) / _ROOM
     return {name: _bar(name, limit) for name, limit in bars.items()}
 
 

@@ -43,6 +43,7 @@ from engines.scenes.compositing import lay
 from engines.scenes.matting import sharpened
 from engines.scenes.placement import Aspect, place
 from engines.scenes.presets import Pose, read_presets, suited
+from engines.scenes.swatches import swatches
 from engines.training.bar_choice import chosen
 from engines.training.identity_report import GOOD, JPEG, UNUSABLE, Row, report
 from engines.training.painted_plates import PLATES, Plate, painted
@@ -67,14 +68,20 @@ FITTED = (
 written by hand."""
 
 _ASPECTS = (Aspect.SQUARE, Aspect.PORTRAIT, Aspect.WIDE)
+_NEEDED = (
+    "photos-vendure",
+    "photos-openvto",
+    "u2netp",
+    "efficientnet-lite2",
+    "imagenet-labels",
+    "pp-ocr-det",
+    "pp-ocr-rec",
+)
+_STUDIO, _PAINTED = "studio", "painted"
 _SETTINGS = 2
 """That a product is shown in."""
 
 _MOST_REFUSED = 0.04
-
-
-_SETTING = Setting("", "standing", "sweep", "soft-left", "none")
-"""Of a request before a preset is chosen for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +170,8 @@ def work(photo: Photo, source: Subject, pose: Pose, aspect: Aspect, seed: int) -
     placement = place(source.alpha, aspect, pose, photo.kinds, seed)
     colours, alpha = lay(source, placement)
     nothing = Bilingual("", "")
-    request = SceneRequest(colours, alpha, placement, _SETTING, (), nothing, nothing, seed, 0.7)
+    asked, seen = Setting("", pose, "", "", ""), swatches(colours, alpha)
+    request = SceneRequest(colours, alpha, placement, asked, seen, nothing, nothing, seed, 0.7)
     return Work(request, colours, colours, source, pose, photo.kinds)
 
 
@@ -281,21 +289,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Choose and report the bars of scene pictures.")
     parser.add_argument("--out", type=Path, required=True, help="the report, Markdown")
     parser.add_argument(
-        "--engine", default="", help="a scene renderer that makes the settings; else the studio, else painted"
+        "--engine",
+        default=_STUDIO,
+        help=f"a scene renderer that makes the settings, or {_PAINTED!r} for none",
     )
     parser.add_argument("--cache", type=Path, help="keep what was measured here for the next time")
     parser.add_argument("--choose", action="store_true", help="choose the bars anew and write them")
     given = parser.parse_args(arguments)
 
     kit = Kit()
-    kit.fetch(["photos-vendure", "photos-openvto", "u2netp", "efficientnet-lite2", "imagenet-labels"])
+    kit.fetch([*_NEEDED])
     engines = Engines(kit, Device.choose())
-    name = given.engine or ("studio" if "studio" in engines.registered else "")
-    found = gathered(engines, kit, engines.get(name) if name else None, given.cache)
+    renderer = None if given.engine == _PAINTED else engines.get(given.engine)
+    found = gathered(engines, kit, renderer, given.cache)
     if given.choose:
         write(BARS, choose(found))
         read_bars.cache_clear()
-    given.out.write_text(report(found, name or "painted settings"), "utf-8")
+    given.out.write_text(report(found, _PAINTED if renderer is None else given.engine), "utf-8")
 
 
 if __name__ == "__main__":

@@ -44,8 +44,6 @@ CAUGHT_BY = {
     "wrong size": {"size"},
 }
 
-SETTING = Setting("", "standing", "sweep", "soft-left", "none")
-
 
 @pytest.fixture(scope="module")
 def engines() -> Engines:
@@ -78,9 +76,8 @@ def good(name: str, subjects: Mapping[str, Subject]) -> tuple[Work, Stage]:
     plate = PLATES[GARMENTS.index(name) % 2]
     placement = place(source.alpha, Aspect.SQUARE, pose, ("clothing",), 0)
     colours, alpha = lay(source, placement)
-    request = SceneRequest(
-        colours, alpha, placement, SETTING, (), Bilingual("", ""), Bilingual("", ""), 4, 0.7
-    )
+    asked, nothing = Setting("", pose, "", "", ""), Bilingual("", "")
+    request = SceneRequest(colours, alpha, placement, asked, (), nothing, nothing, 4, 0.7)
     other = subjects[GARMENTS[GARMENTS.index(name) - 1]]
     stage = Stage(lambda r: painted(plate, r, pose), lambda r: painted(plate, r, pose, shadow=False), other)
     return composed(Work(request, colours, colours, source, pose, ("clothing",)), stage.setting), stage
