@@ -16,11 +16,9 @@ Floats = npt.NDArray[np.float32]
 _FOOT = 0.015
 """Of the canvas's height: as near to its lowest row a product touches the ground."""
 
-_SHADE = 0.02
-"""Of the canvas's height, under the feet, where a contact shadow lies."""
-
-_ASIDE = 0.06, 0.16
-"""Of the canvas's width, from the product outwards, where the ground is looked at for comparison."""
+_SHADE = 0.03, 0.01, 0.015, 0.04
+"""Of the canvas's height: from how far behind the feet's lowest row to how far before it a contact shadow lies, and
+between which rows before it the ground is lit."""
 
 _SIDE = 192
 """Pixels of the canvas's longer side when copies are looked for."""
@@ -45,29 +43,28 @@ def gap(alpha: Alpha, placement: Placement) -> float:
 
 
 def contact(lightness: Floats, alpha: Alpha) -> float:
-    """How much darker the setting is just under the product's feet than beside it, in L* of CIELAB.
+    """How much darker the setting is where the product's feet touch it than just before them, in L* of CIELAB.
 
-    ``lightness`` (H, W) is that of the setting without the product.
+    ``lightness`` (H, W) is that of the setting without the product, so that what lies under its base counts too: much
+    of a contact shadow is hidden by what casts it. Where an engine leaves something of the product in its setting,
+    dark feet pass for a shadow.
     """
     inside = solid(alpha)
     box = bounds(inside)
     if box is None:
         return 0.0
-    height, width = alpha.shape
-    left, _, right, bottom = box
+    height = len(alpha)
+    bottom = box[3]
     feet = inside[max(0, bottom - max(2, round(_FOOT * height))) : bottom].any(axis=0)
-    rows = slice(max(0, bottom - round(_SHADE * height / 2)), min(height, bottom + round(_SHADE * height)))
-    under = lightness[rows][:, feet]
-    near, far = (round(share * width) for share in _ASIDE)
-    beside = [
-        lightness[rows, max(0, left - far) : max(0, left - near)],
-        lightness[rows, min(width, right + near) : min(width, right + far)],
-    ]
-    lit = [float(np.median(part)) for part in beside if part.size]
-    if not lit or not under.size:
+    rows = lightness[:, feet].mean(axis=1)
+    behind, at, near, far = (round(share * height) for share in _SHADE)
+    under = rows[max(0, bottom - behind) : bottom + at]
+    before = rows[bottom + near : bottom + far]
+    if not len(under) or not len(before):
         return 0.0
-    # The light comes from one side: the other may lie in the cast shadow.
-    return max(lit) - float(np.percentile(under, 25))
+    # A few rows together: the grain of a surface is no shadow.
+    thick = max(1, height // 200)
+    return float(before.mean() - np.convolve(under, np.ones(thick) / thick, "valid").min())
 
 
 def surrounding(lightness: Floats, alpha: Alpha) -> float:

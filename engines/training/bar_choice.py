@@ -11,7 +11,7 @@ Limits = Mapping[str, float]
 """By score, the worst that is let through, as ``_badness`` counts."""
 
 _ROOM = 4
-"""Of the way from the worst good score to the first damage a bar goes a quarter: faults in nature are milder than ours."""
+"""A bar goes a quarter of the way from the worst good score to the first damage: faults in nature are milder."""
 
 _HIGH_IS_GOOD = ("contact", "surrounding", "silhouette")
 

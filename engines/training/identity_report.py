@@ -43,7 +43,8 @@ def report(rows: Sequence[Row], settings: str) -> str:
         f"({sum('/' in file for file in good)} garments), each in two settings and shapes, and spoilt in "
         "each of the ways below in one of them. Bars were chosen on the products whose hash begins with a byte under "
         "128, and are reported on the others; 95% intervals are Wilson's, and too narrow, since pictures of one "
-        "product are alike. Written by `python -m engines.training.identity_bar --out docs/evaluation/identity.md`.",
+        "product are alike. Written by "
+        f"`python -m engines.training.identity_bar --engine {settings} --choose --out docs/evaluation/identity.md`.",
         "",
         "## Good pictures that are refused",
         "",
