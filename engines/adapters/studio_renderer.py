@@ -8,12 +8,13 @@ from typing import ClassVar
 from engines.declaration import Loading, engine
 from engines.kit import cache_folder
 from engines.protocols import SceneRenderer, SceneRequest, Scenery, Source
-from engines.scenes.presets import FILE, read_presets
+from engines.scenes.presets import FILE, Preset, read_presets
 from engines.scenes.studio.photograph import photograph
 from engines.scenes.studio.plates import SAMPLES, Plates
 from engines.scenes.studio.sets import studio_set
 from engines.scenes.studio.tints import look
 from engines.scenes.studio.view import View
+from pipeline.errors import RejectedInput
 
 
 @engine(
@@ -39,8 +40,14 @@ class StudioRenderer:
     def render(self, requests: Sequence[SceneRequest]) -> list[Scenery]:
         return [self._render(request) for request in requests]
 
+    def _preset(self, name: str) -> Preset:
+        try:
+            return self._presets[name]
+        except KeyError:
+            raise RejectedInput("no-preset", f"engine studio knows no preset {name!r}") from None
+
     def _render(self, request: SceneRequest) -> Scenery:
-        preset = self._presets[request.preset]
+        preset = self._preset(request.preset)
         view = View(request.placement.width, request.placement.height, preset.pose)
         plate = self._plates.get(preset.studio, view)
         seen = look(request.foreground, request.alpha, request.palette, preset.studio.tint, request.seed)
@@ -49,5 +56,10 @@ class StudioRenderer:
         return Scenery(
             picture,
             Source.SYNTHETIC_COMPOSITE,
-            {"set": preset.studio.set, "light": preset.studio.light, "samples": SAMPLES, "seed": request.seed},
+            {
+                "set": preset.studio.set,
+                "light": preset.studio.light,
+                "samples": SAMPLES,
+                "seed": request.seed,
+            },
         )

@@ -14,7 +14,6 @@ from engines.scenes.studio.noise import Sheet, clouds, noise, step
 from engines.scenes.studio.textures import OAK, PALE_OAK, WHITEWASHED, boards, linen, marble, paper, plaster
 from engines.scenes.studio.view import View
 
-
 Gobo = tuple[tuple[float, float, float, float], ...]
 """Opaque rectangles before a light: left, bottom, right, top in units, about the line from light to set."""
 
@@ -66,7 +65,7 @@ _STANDING = {
 }
 _LYING = {
     "soft-left": _rig((-1.9, 1.5, 2.4), 1.1, 0.6, 2),
-    "soft-right": _rig((1.9, 1.5, 2.4), 1.1, 0.6, 2),
+    "soft-right": _rig((2.6, 1.7, 2.0), 0.9, 0.64, 2),
     "window-left": _rig((-2.9, 1.1, 1.9), 1.2, 0.64, 2),
     "bright-diffuse": _rig((-0.9, 1.2, 3.0), 2.4, 0.5, 2),
     "spot-above": _rig((-0.8, 1.2, 3.2), 0.5, 0.66, 2),
@@ -132,7 +131,7 @@ def _marble(view: View) -> Mapping[str, Shape]:
 
 
 def _plinth(view: View) -> Mapping[str, Shape]:
-    radius = 0.47 * min(view.across * 2, 1.3)
+    radius = 0.94 * view.across
     centre, under = -0.62 * radius, -0.13
     floor = under - 0.15
     drum = [(0.001, 0.0), *rounded((radius * 0.6, 0.0), (radius, 0.0), (radius, under), 0.014, 10)]
@@ -159,7 +158,9 @@ def _room(view: View) -> Mapping[str, Shape]:
     skirt = [(0.0, 0.014), (0.066, 0.014), (0.074, 0.006), (0.074, 0.0)]
     along = np.stack([[(corner - out, y, z) for y, out in skirt] for z in (back, front)], axis=1)
     return {
-        "floor": Shape(quad((left, 0, back), (corner - left, 0, 0), (0, 0, front - back)), Material(floor, gloss=0.3)),
+        "floor": Shape(
+            quad((left, 0, back), (corner - left, 0, 0), (0, 0, front - back)), Material(floor, gloss=0.3)
+        ),
         "wall": Shape(quad((left, 3.4, back), (corner - left, 0, 0), (0, -3.4, 0)), wall),
         "side": Shape(quad((corner, 3.4, back), (0, 0, 4.0), (0, -3.4, 0)), side),
         "skirting": Shape(extruded([(y, back + out) for y, out in skirt], left, corner), white, smooth=False),
@@ -171,35 +172,43 @@ def _fabric(view: View) -> Mapping[str, Shape]:
     across, down = view.across * 2 + 0.5, 1.5
     sheet = Sheet(across, down, max(64, min(900, view.height)) / down)
     x, y = sheet.coordinates()
-    x, y = (x - across / 2) / view.across / 2, y - down / 2
+    x, y = (x - across / 2) / np.float32(2 * view.across), y - np.float32(down / 2)
     bend = clouds((31, 1), sheet, 0.9, 0.9, 3)
     height = np.zeros(sheet.shape, np.float32)
     for index, (angle, place, wide, high) in enumerate(_FOLDS):
         off = np.cos(angle) * x + np.sin(angle) * y - place + 0.05 * bend
         grows = step(-1.6, 0.8, noise((31, 2, index), sheet, 0.8, 0.8))
         width = wide * (0.7 + 0.6 * step(-1, 1, noise((31, 3, index), sheet, 1.2, 1.2)))
-        height += high * grows * np.exp(-((np.abs(off) / width) ** 1.7))
-    height += 0.004 * clouds((31, 5), sheet, 2.2, 2.2, 3)
+        height += np.asarray(high * grows * np.exp(-((np.abs(off) / width) ** 1.7)), np.float32)
+    height += np.float32(0.004) * clouds((31, 5), sheet, 2.2, 2.2, 3)
     cloth = linen(Sheet(across, down, _fine(view)), 2)
     return {"cloth": Shape(draped(across, down, height - np.float32(0.01)), Material(cloth, tinted=True))}
 
 
 _FOLDS = (
-    # Angle in radians, place from the middle, half width, height. High ones near the corners, low ones under the product.
-    (0.90, -0.55, 0.070, 0.095),
-    (0.70, -0.42, 0.040, 0.040),
-    (0.60, 0.47, 0.050, 0.050),
-    (1.02, 0.55, 0.075, 0.105),
-    (1.30, 0.12, 0.100, 0.020),
-    (0.45, -0.20, 0.085, 0.018),
-    (0.80, 0.30, 0.070, 0.026),
+    # Angle in radians, place from the middle, half width, height: high near the corners, low under the product.
+    (0.90, -0.50, 0.050, 0.075),
+    (0.66, -0.40, 0.030, 0.036),
+    (1.20, -0.44, 0.036, 0.040),
+    (0.60, 0.42, 0.034, 0.040),
+    (0.98, 0.49, 0.052, 0.085),
+    (1.30, 0.38, 0.030, 0.030),
+    (1.30, 0.06, 0.060, 0.018),
+    (0.45, -0.16, 0.050, 0.016),
+    (0.80, 0.22, 0.045, 0.022),
 )
 
 
 def _boards(view: View) -> Mapping[str, Shape]:
     across, down = view.across * 2 + 0.3, 1.3
     wood = boards(
-        Sheet(across, down, _fine(view)), WHITEWASHED, width=0.19, length=2.6, gap=0.0026, seed=8, along_x=False
+        Sheet(across, down, _fine(view)),
+        WHITEWASHED,
+        width=0.19,
+        length=2.6,
+        gap=0.0026,
+        seed=8,
+        along_x=False,
     )
     flat = quad((-across / 2, down / 2, 0), (across, 0, 0), (0, -down, 0))
     return {"boards": Shape(flat, Material(wood, gloss=0.12))}
@@ -211,27 +220,37 @@ def _paper(view: View) -> Mapping[str, Shape]:
     return {"paper": Shape(flat, Material(paper(Sheet(across, down, _fine(view)), 6), tinted=True))}
 
 
-def _panes(left: float, bottom: float, width: float, height: float, across: int, down: int, bar: float) -> Gobo:
+def _panes(
+    left: float, bottom: float, width: float, height: float, across: int, down: int, bar: float
+) -> Gobo:
     """A window in a large dark wall."""
     far, right, top = 6.0, left + width, bottom + height
-    wall = ((-far, -far, left, far), (right, -far, far, far), (left, -far, right, bottom), (left, top, right, far))
+    wall = (
+        (-far, -far, left, far),
+        (right, -far, far, far),
+        (left, -far, right, bottom),
+        (left, top, right, far),
+    )
     upright = tuple(
-        (left + width * i / across - bar / 2, bottom, left + width * i / across + bar / 2, top) for i in range(1, across)
+        (left + width * i / across - bar / 2, bottom, left + width * i / across + bar / 2, top)
+        for i in range(1, across)
     )
     level = tuple(
-        (left, bottom + height * i / down - bar / 2, right, bottom + height * i / down + bar / 2) for i in range(1, down)
+        (left, bottom + height * i / down - bar / 2, right, bottom + height * i / down + bar / 2)
+        for i in range(1, down)
     )
     return (*wall, *upright, *level)
 
 
 _SUNNY = Rig(
-    Light((_panel((-3.0, 5.0, 4.3), 0.11, 0.52, 1),)), Light((_panel((-2.9, 1.7, 0.6), 1.6, 0.14, 1),), sky=0.26)
+    Light((_panel((-3.0, 5.0, 4.3), 0.11, 0.52, 1),)),
+    Light((_panel((-2.9, 1.7, 0.6), 1.6, 0.14, 1),), sky=0.26),
 )
 
 _SETS: Mapping[str, StudioSet] = {
     "sweep": StudioSet(Pose.STANDING, _UNLIT, _sweep),
     "table": StudioSet(Pose.STANDING, _UNLIT, _table, aperture=0.055, mirror=0.1, blur=0.5),
-    "marble": StudioSet(Pose.STANDING, _UNLIT, _marble, aperture=0.045, mirror=0.3, blur=0.16),
+    "marble": StudioSet(Pose.STANDING, _UNLIT, _marble, aperture=0.045, mirror=0.36, blur=0.14),
     "plinth": StudioSet(Pose.STANDING, _UNLIT, _plinth, aperture=0.03),
     "room": StudioSet(
         Pose.STANDING,

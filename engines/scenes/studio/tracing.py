@@ -55,7 +55,9 @@ def trace(stage: StudioSet, view: View, samples: int) -> Traced:
 def places(stage: StudioSet, view: View) -> tuple[Picture, Picture]:
     """Where in space each pixel is, and its surface's normal on the camera's side; both (H, W, 3), sharp."""
     mi = _mitsuba()
-    bare = {name: _mesh(replace(shape, material=Material()), mi) for name, shape in stage.shapes(view).items()}
+    bare = {
+        name: _mesh(replace(shape, material=Material()), mi) for name, shape in stage.shapes(view).items()
+    }
     scene = {**bare, "sensor": _sensor(view, 0.0, 1, mi), "integrator": _aov("position", "sh_normal")}
     seen = _shot(scene, 0, mi)
     position, normal = seen[..., -6:-3], seen[..., -3:]
@@ -104,7 +106,11 @@ def _hung(gobo: Gobo, light: Light) -> list[Shape]:
     middle = np.asarray(panel.at) + 0.45 * np.linalg.norm(np.subtract(panel.at, panel.towards)) * facing
     black = Material(colour=(0.0, 0.0, 0.0))
     return [
-        Shape(quad(middle + left * side + top * up, (right - left) * side, (bottom - top) * up), black, smooth=False)
+        Shape(
+            quad(middle + left * side + top * up, (right - left) * side, (bottom - top) * up),
+            black,
+            smooth=False,
+        )
         for left, bottom, right, top in gobo
     ]
 
@@ -192,12 +198,18 @@ def _bsdf(material: Material, mi: Any) -> dict[str, Any]:
             "type": "principled",
             "base_color": base,
             "specular": 0.5 * material.gloss,
-            "roughness": rough or (_bitmap(surface.roughness[..., None], mi) if surface else material.roughness),
+            "roughness": rough
+            or (_bitmap(surface.roughness[..., None], mi) if surface else material.roughness),
         }
     else:
         made = {"type": "diffuse", "reflectance": base}
     if surface is not None and np.ptp(surface.height) > 0:
-        made = {"type": "bumpmap", "nested_texture": _bitmap(surface.height[..., None], mi), "scale": 1.0, "bsdf": made}
+        made = {
+            "type": "bumpmap",
+            "nested_texture": _bitmap(surface.height[..., None], mi),
+            "scale": 1.0,
+            "bsdf": made,
+        }
     return {"type": "twosided", "nested": made}
 
 
@@ -210,7 +222,12 @@ def _mesh(shape: Shape, mi: Any) -> Any:
     told = mi.Properties()
     told["bsdf"] = mi.load_dict(_bsdf(shape.material, mi))
     mesh = mi.Mesh(
-        "grid", rows * columns, len(faces), has_vertex_normals=shape.smooth, has_vertex_texcoords=True, props=told
+        "grid",
+        rows * columns,
+        len(faces),
+        has_vertex_normals=shape.smooth,
+        has_vertex_texcoords=True,
+        props=told,
     )
     values = mi.traverse(mesh)
     values["vertex_positions"] = shape.points.astype(np.float32).ravel()
