@@ -48,5 +48,10 @@ class StudioRenderer:
         return Scenery(
             picture,
             Source.SYNTHETIC_COMPOSITE,
-            {"set": studio.set, "light": studio.light, "samples": SAMPLES, "seed": request.seed},
+            {
+                "set": studio.set,
+                "light": studio.light,
+                "samples": SAMPLES,
+                "seed": request.seed,
+            },
         )
