@@ -39,7 +39,7 @@ class Shape:
     smooth: bool = True
 
 
-def quad(corner: Sequence[float], right: Sequence[float], down: Sequence[float]) -> Points:
+def quad(corner: npt.ArrayLike, right: npt.ArrayLike, down: npt.ArrayLike) -> Points:
     """A flat rectangle from its upper left corner along two edges."""
     start, along, below = (np.asarray(v, np.float32) for v in (corner, right, down))
     return np.stack([np.stack([start, start + along]), np.stack([start + below, start + along + below])])

@@ -30,15 +30,14 @@ class Panel:
         side = np.cross(facing, (0.0, 1.0, 0.0) if abs(facing[1]) < 0.95 else (0.0, 0.0, 1.0))
         side = side / np.linalg.norm(side)
         up = np.cross(side, facing)
-        return (np.asarray(self.at) + self.size * (spread[:, :1] * side + spread[:, 1:] * up)).astype(
-            np.float32
-        )
+        points = np.asarray(self.at) + self.size * (spread[:, :1] * side + spread[:, 1:] * up)
+        return np.asarray(points, np.float32)
 
     @property
     def facing(self) -> npt.NDArray[np.float32]:
         """The direction it faces, of length 1."""
         facing = np.subtract(self.towards, self.at)
-        return (facing / np.linalg.norm(facing)).astype(np.float32)
+        return np.asarray(facing / np.linalg.norm(facing), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +68,4 @@ def hemisphere(count: int, up: Point) -> Rays:
     side = side / np.linalg.norm(side)
     other = np.cross(normal, side)
     rays = flat[:, None] * (np.cos(around)[:, None] * side + np.sin(around)[:, None] * other)
-    return (rays + height[:, None] * normal).astype(np.float32)
+    return np.asarray(rays + height[:, None] * normal, np.float32)

@@ -9,9 +9,10 @@ from engines.protocols import RGB, Alpha
 from engines.scenes.presets import Pose
 from engines.scenes.studio.lights import Light, Panel, Rig
 from engines.scenes.studio.plates import Plate
+from engines.scenes.studio.reflections import mirrored
 from engines.scenes.studio.sets import StudioSet
-from engines.scenes.studio.shadows import body, kept_light, linear, mirrored
-from engines.scenes.studio.tints import Look
+from engines.scenes.studio.shadows import body, kept_light
+from engines.scenes.studio.tints import Look, linear
 from engines.scenes.studio.view import View
 
 Picture = npt.NDArray[np.float32]
@@ -35,11 +36,11 @@ def photograph(
     rows, columns = plate.position.shape[:2]
     coarse = View(columns, rows, view.pose)
     light = linear(foreground)
-    small = cv2.resize(
-        np.dstack([light * alpha[..., None], alpha]), (columns, rows), interpolation=cv2.INTER_AREA
-    )
+    weighed = np.dstack([light * alpha[..., None], alpha])
+    small = np.asarray(cv2.resize(weighed, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
     cover = np.ascontiguousarray(small[..., 3])
-    thing = body(small[..., :3] / np.maximum(cover, 1e-3)[..., None], cover, coarse)
+    own = np.asarray(small[..., :3] / np.maximum(cover, 1e-3)[..., None], np.float32)
+    thing = body(own, cover, coarse)
     shares = kept_light(thing, coarse, rig, plate.position, plate.normal) if thing else _UNCHANGED
     key, fill = (cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR) for share in shares)
     tint = plate.tint.astype(np.float32)[..., None]
@@ -48,7 +49,7 @@ def photograph(
     )
     scene *= look.exposure * (1 + tint * (look.tint - 1))
     if thing and stage.mirror and view.pose is Pose.STANDING:
-        image, clear = mirrored(light, alpha, thing.feet, view, stage.blur)
+        image, clear = mirrored(light, alpha, view, stage.blur)
         share = np.float32(stage.mirror)
         scene = scene * (1 - share * clear[..., None]) + share * image
     return _developed(scene, seed)

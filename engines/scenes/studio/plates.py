@@ -94,7 +94,7 @@ def _rendered(stage: StudioSet, view: View, samples: int) -> Plate:
 
 def _read(path: Path) -> Plate | None:
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
             return Plate(**{name: held[name] for name in Plate.__slots__})
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

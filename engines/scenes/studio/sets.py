@@ -65,7 +65,7 @@ _STANDING = {
 }
 _LYING = {
     "soft-left": _rig((-1.9, 1.5, 2.4), 1.1, 0.6, 2),
-    "soft-right": _rig((1.9, 1.5, 2.4), 1.1, 0.6, 2),
+    "soft-right": _rig((2.6, 1.7, 2.0), 0.9, 0.64, 2),
     "window-left": _rig((-2.9, 1.1, 1.9), 1.2, 0.64, 2),
     "bright-diffuse": _rig((-0.9, 1.2, 3.0), 2.4, 0.5, 2),
     "spot-above": _rig((-0.8, 1.2, 3.2), 0.5, 0.66, 2),
@@ -131,7 +131,7 @@ def _marble(view: View) -> Mapping[str, Shape]:
 
 
 def _plinth(view: View) -> Mapping[str, Shape]:
-    radius = 0.47 * min(view.across * 2, 1.3)
+    radius = 0.94 * view.across
     centre, under = -0.62 * radius, -0.13
     floor = under - 0.15
     drum = [(0.001, 0.0), *rounded((radius * 0.6, 0.0), (radius, 0.0), (radius, under), 0.014, 10)]
@@ -172,28 +172,30 @@ def _fabric(view: View) -> Mapping[str, Shape]:
     across, down = view.across * 2 + 0.5, 1.5
     sheet = Sheet(across, down, max(64, min(900, view.height)) / down)
     x, y = sheet.coordinates()
-    x, y = (x - across / 2) / view.across / 2, y - down / 2
+    x, y = (x - across / 2) / np.float32(2 * view.across), y - np.float32(down / 2)
     bend = clouds((31, 1), sheet, 0.9, 0.9, 3)
     height = np.zeros(sheet.shape, np.float32)
     for index, (angle, place, wide, high) in enumerate(_FOLDS):
         off = np.cos(angle) * x + np.sin(angle) * y - place + 0.05 * bend
         grows = step(-1.6, 0.8, noise((31, 2, index), sheet, 0.8, 0.8))
         width = wide * (0.7 + 0.6 * step(-1, 1, noise((31, 3, index), sheet, 1.2, 1.2)))
-        height += high * grows * np.exp(-((np.abs(off) / width) ** 1.7))
-    height += 0.004 * clouds((31, 5), sheet, 2.2, 2.2, 3)
+        height += np.asarray(high * grows * np.exp(-((np.abs(off) / width) ** 1.7)), np.float32)
+    height += np.float32(0.004) * clouds((31, 5), sheet, 2.2, 2.2, 3)
     cloth = linen(Sheet(across, down, _fine(view)), 2)
     return {"cloth": Shape(draped(across, down, height - np.float32(0.01)), Material(cloth, tinted=True))}
 
 
 _FOLDS = (
-    # Angle in radians, place from the middle, half width, height. High ones near the corners, low ones under the product.
-    (0.90, -0.55, 0.070, 0.095),
-    (0.70, -0.42, 0.040, 0.040),
-    (0.60, 0.47, 0.050, 0.050),
-    (1.02, 0.55, 0.075, 0.105),
-    (1.30, 0.12, 0.100, 0.020),
-    (0.45, -0.20, 0.085, 0.018),
-    (0.80, 0.30, 0.070, 0.026),
+    # Angle in radians, place from the middle, half width, height: high near the corners, low under the product.
+    (0.90, -0.50, 0.050, 0.075),
+    (0.66, -0.40, 0.030, 0.036),
+    (1.20, -0.44, 0.036, 0.040),
+    (0.60, 0.42, 0.034, 0.040),
+    (0.98, 0.49, 0.052, 0.085),
+    (1.30, 0.38, 0.030, 0.030),
+    (1.30, 0.06, 0.060, 0.018),
+    (0.45, -0.16, 0.050, 0.016),
+    (0.80, 0.22, 0.045, 0.022),
 )
 
 
@@ -248,7 +250,7 @@ _SUNNY = Rig(
 _SETS: Mapping[str, StudioSet] = {
     "sweep": StudioSet(Pose.STANDING, _UNLIT, _sweep),
     "table": StudioSet(Pose.STANDING, _UNLIT, _table, aperture=0.055, mirror=0.1, blur=0.5),
-    "marble": StudioSet(Pose.STANDING, _UNLIT, _marble, aperture=0.045, mirror=0.3, blur=0.16),
+    "marble": StudioSet(Pose.STANDING, _UNLIT, _marble, aperture=0.045, mirror=0.36, blur=0.14),
     "plinth": StudioSet(Pose.STANDING, _UNLIT, _plinth, aperture=0.03),
     "room": StudioSet(
         Pose.STANDING,

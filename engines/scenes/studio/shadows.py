@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engines.protocols import RGB, Alpha
+from engines.protocols import Alpha
 from engines.scenes.presets import Pose
 from engines.scenes.studio.lights import Light, Rig, hemisphere
 from engines.scenes.studio.noise import Field
@@ -26,11 +26,14 @@ _STEEPEST = 0.4
 _THICK = 0.85
 """Half a body's depth for every unit that a place is from its outline."""
 _THICKEST = 0.16
+_FOOT = 0.03
+"""How far above the ground a body is looked at for what stands on it, in units."""
+
 _FLAT, _FLATTEST = 0.30, 0.035
 """The same of what lies: clothes are flat."""
 
 _KEY_POINTS, _SKY_RAYS = 40, 48
-_STEPS = 12
+_STEPS = {Pose.STANDING: 12, Pose.LYING: 4}
 """Along a ray through the box around a body. They start a little later for every ray, so that none is missed by all."""
 
 
@@ -60,15 +63,15 @@ def body(foreground: Picture, alpha: Alpha, view: View) -> Body | None:
     solid = (alpha > 0.3).astype(np.uint8)
     if view.pose is Pose.LYING:
         feet = np.zeros(view.width, np.float32)
-        inside = cv2.distanceTransform(np.pad(solid, 1), cv2.DIST_L2, 5)[1:-1, 1:-1] * unit
-        thick = 0.5 * np.minimum(_FLAT * inside, _FLATTEST) + 0.003
+        inside = _depth_within(solid) * unit
+        thick = np.asarray(0.5 * np.minimum(_FLAT * inside, _FLATTEST) + 0.003, np.float32)
         middle = thick.copy()
     else:
-        feet = _feet(solid, view)
-        inside = cv2.distanceTransform(np.pad(_grounded(solid, feet, view), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-        thick = np.clip(_THICK * inside[: view.height] * unit, 0.003, _THICKEST)
+        feet = feet_of(solid, view)
+        inside = _depth_within(_grounded(solid, feet, view))
+        thick = np.asarray(np.clip(_THICK * inside[: view.height] * unit, 0.003, _THICKEST), np.float32)
         ground = np.array([view.behind(float(up)) for up in feet], np.float32)
-        deep = cv2.GaussianBlur(thick.max(axis=0)[None], (0, 0), max(1.0, view.width / 90))[0]
+        deep = cv2.GaussianBlur(_deep(thick, feet, view)[None], (0, 0), max(1.0, view.width / 90))[0]
         middle = np.broadcast_to(-(ground + deep), thick.shape).astype(np.float32)
     rows, columns = np.nonzero(there)
     near = DISTANCE / (DISTANCE - (middle - thick)[there].min())
@@ -86,7 +89,23 @@ def body(foreground: Picture, alpha: Alpha, view: View) -> Body | None:
     return Body(surface, colours.astype(np.float32), feet, low, high + np.float32(0.01))
 
 
-def _feet(solid: npt.NDArray[np.uint8], view: View) -> npt.NDArray[np.float32]:
+def _deep(thick: Field, feet: npt.NDArray[np.float32], view: View) -> npt.NDArray[np.float32]:
+    """How far behind the line of its feet the middle of a body is in each column: what stands touches that line
+    with its front, what hangs between feet lies behind it with all of its depth."""
+    rows = np.arange(view.height)[:, None]
+    ground = view.origin[1] - feet[None] * view.height
+    low = np.where((rows > ground - _FOOT * view.height) & (rows < ground), thick, 0).max(axis=0)
+    return np.asarray(np.where(low > 0.004, low, thick.max(axis=0)), np.float32)
+
+
+def _depth_within(solid: npt.NDArray[np.uint8]) -> Field:
+    """How many pixels each place is from the outline, 0 outside."""
+    import cv2
+
+    return np.asarray(cv2.distanceTransform(np.pad(solid, 1), cv2.DIST_L2, 5)[1:-1, 1:-1], np.float32)
+
+
+def feet_of(solid: npt.NDArray[np.uint8], view: View) -> npt.NDArray[np.float32]:
     """Where the ground is under each column: the lower hull of the outline, as far as it is not too steep."""
     columns = np.flatnonzero(solid.any(axis=0))
     if not len(columns):
@@ -154,7 +173,7 @@ def _smoothed(share: Picture) -> Picture:
     import cv2
 
     size = share.shape[1] / 256
-    near, far = (cv2.GaussianBlur(share, (0, 0), max(0.5, s * size)) for s in (0.7, 3.5))
+    near, far = (cv2.GaussianBlur(share, (0, 0), max(0.5, s * size)) for s in (1.0, 3.5))
     lost = np.clip((1 - far.min(axis=2, keepdims=True)) / 0.22, 0, 1)
     return np.asarray(near * lost + far * (1 - lost), np.float32)
 
@@ -201,7 +220,7 @@ def _struck(
     if not len(struck):
         return struck, np.zeros(0, np.float32), np.zeros((0, 3), np.float32)
     start, way = points[struck], (along[struck] if len(along) > 1 else along)
-    step = ((leaves - enters)[struck] / _STEPS).astype(np.float32)
+    step = ((leaves - enters)[struck] / _STEPS[view.pose]).astype(np.float32)
     share = enters[struck] + step * np.float32((0.5 + turn * 0.618034) % 1.0)
     # A body is at least as thick as a step is deep.
     slack = np.abs(0.5 * step * way[:, 2]) + np.float32(0.002)
@@ -210,7 +229,7 @@ def _struck(
     across, down = maps[0].reshape(-1, _ROW), maps[1].reshape(-1, _ROW)
     kept = maps[:, : len(struck)].copy()
     column, row = np.float32(view.origin[0] - 0.5), np.float32(view.origin[1] - 0.5 - view.eye * view.height)
-    for _ in range(_STEPS):
+    for _ in range(_STEPS[view.pose]):
         z = start[:, 2] + share * way[:, 2]
         size = np.float32(DISTANCE * view.height) / (np.float32(DISTANCE) - z)
         maps[0, : len(struck)] = (start[:, 0] + share * way[:, 0]) * size + column
@@ -223,7 +242,7 @@ def _struck(
         share += step
     maps[:, : len(struck)] = kept
     colour = cv2.remap(thing.colours, across, down, cv2.INTER_NEAREST).reshape(-1, 3)[: len(struck)]
-    return struck, covered, colour
+    return struck, covered, np.asarray(colour, np.float32)
 
 
 _ROW = 256
@@ -231,39 +250,3 @@ _ROW = 256
 
 _SENT = 0.7
 """Of its own light a product sends so much towards the ground: its underside is in its own shadow."""
-
-
-def mirrored(
-    foreground: Picture, alpha: Alpha, feet: npt.NDArray[np.float32], view: View, blur: float
-) -> tuple[Picture, Alpha]:
-    """The product's mirror image in a level floor: linear colours times cover (H, W, 3), and cover (H, W).
-
-    It gets softer and weaker away from where the product stands.
-    """
-    import cv2
-
-    height, width = alpha.shape
-    ground = (
-        view.origin[1] - cv2.resize(feet[None], (width, 1), interpolation=cv2.INTER_LINEAR)[0] * view.height
-    )
-    rows = np.arange(height, dtype=np.float32)[:, None]
-    below = np.maximum(rows + 0.5 - ground[None], 0) / view.height
-    across = np.broadcast_to(np.arange(width, dtype=np.float32)[None], alpha.shape)
-    source = np.where(below > 0, 2 * ground[None] - rows - 1, -9).astype(np.float32)
-    stacked = np.dstack([foreground * alpha[..., None], alpha]).astype(np.float32)
-    image = cv2.remap(stacked, across.copy(), source, cv2.INTER_LINEAR, borderValue=0)
-    soft = [image, *(cv2.GaussianBlur(image, (0, 0), s * blur * view.height * 0.12) for s in (0.25, 1.0))]
-    level = np.clip(below / 0.12, 0, 1)[..., None] * 2
-    out = soft[0] * np.clip(1 - level, 0, 1) + soft[1] * np.clip(1 - np.abs(level - 1), 0, 1)
-    out += soft[2] * np.clip(level - 1, 0, 1)
-    out *= np.exp(-below / 0.3)[..., None]
-    return out[..., :3], out[..., 3]
-
-
-def linear(picture: RGB) -> Picture:
-    """sRGB bytes to linear light in [0, 1]."""
-    return _LINEAR[picture]
-
-
-_SHARES = np.arange(256, dtype=np.float32) / 255
-_LINEAR = np.where(_SHARES <= 0.04045, _SHARES / 12.92, ((_SHARES + 0.055) / 1.055) ** 2.4).astype(np.float32)

@@ -38,7 +38,7 @@ class Wood:
 
 OAK = Wood((205, 172, 132), (168, 128, 88), (112, 80, 52))
 PALE_OAK = Wood((220, 199, 170), (194, 167, 134), (150, 122, 92), figure=0.6, uneven=0.05)
-WHITEWASHED = Wood((231, 226, 217), (205, 198, 187), (168, 158, 145), figure=0.7, uneven=0.035)
+WHITEWASHED = Wood((216, 208, 196), (184, 173, 158), (158, 146, 130), rings=16.0, figure=0.55, uneven=0.06)
 
 
 def linear(colour: Colour) -> npt.NDArray[np.float32]:
@@ -158,7 +158,7 @@ def marble(sheet: Sheet, seed: int) -> Surface:
         grey += strength * here * (np.exp(-wave / (thin * width)) + 0.5 * np.exp(-wave / (soft * width)))
     cloud = step(-1.2, 1.8, moved(clouds((seed, 6), sheet, 1.6, 1.6, 5), sheet, right, below))
     share = np.clip(grey * 0.85 + 0.13 * cloud, 0, 1)[..., None]
-    albedo = linear((238, 237, 234)) * (1 - share) + linear((118, 121, 126)) * share
+    albedo = linear((226, 225, 222)) * (1 - share) + linear((104, 107, 112)) * share
     albedo *= 1 + 0.008 * noise((seed, 7), sheet, 260, 260)[..., None]
     flat = np.zeros(sheet.shape, np.float32)
     return Surface(np.clip(albedo, 0.02, 0.9).astype(np.float32), flat, flat + np.float32(0.12))
@@ -175,9 +175,9 @@ def linen(sheet: Sheet, seed: int, threads: float = 240.0) -> Surface:
     over = np.sign(across * down)
     weave = np.abs(across) * (over > 0) + np.abs(down) * (over <= 0)
     thread = 0.5 * (slub_across + slub_down)
-    shade = 0.86 + 0.14 * weave + 0.02 * thread + 0.02 * clouds((seed, 6), sheet, 3, 3)
+    shade = 0.80 + 0.20 * weave + 0.022 * thread + 0.02 * clouds((seed, 6), sheet, 3, 3)
     albedo = linear((226, 221, 212)) * shade[..., None]
-    height = (0.0011 * weave + 0.0004 * thread).astype(np.float32)
+    height = (0.00022 * weave + 0.00006 * thread).astype(np.float32)
     return Surface(
         np.clip(albedo, 0.02, 0.9).astype(np.float32), height, np.full(sheet.shape, 0.9, np.float32)
     )

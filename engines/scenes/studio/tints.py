@@ -16,10 +16,10 @@ Palette = tuple[tuple[Lab, float], ...]
 _CHROMATIC = 12.0
 """Chroma from which a colour has a hue worth following."""
 
-_FULL = 1.12
+_FULL = 1.28
 """Exposure for a bright photo: white paper in full light is nearly white."""
 
-_APART = 16.0
+_APART = 14.0
 """At least so much lighter or darker than the product's rim is the set."""
 
 
@@ -71,7 +71,7 @@ def _lightness(wanted: float, rim: float) -> float:
     if abs(rim - wanted) >= _APART:
         return wanted
     # Light paper looks best, but white on white is lost.
-    return rim + _APART if rim + _APART <= 92 else min(rim - _APART, 74.0)
+    return rim + _APART if rim + _APART <= 92 else float(np.clip(rim - _APART, 64.0, 74.0))
 
 
 def look(foreground: RGB, alpha: Alpha, palette: Palette, how: str, seed: int) -> Look:
@@ -149,3 +149,12 @@ def rgb(colour: tuple[float, float, float]) -> npt.NDArray[np.float64]:
     f = np.array((y + colour[1] / 500, y, y - colour[2] / 200))
     xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _WHITE
     return np.clip(np.linalg.solve(_TO_XYZ, xyz), 0.0, 1.0)
+
+
+def linear(picture: RGB) -> npt.NDArray[np.float32]:
+    """sRGB bytes to linear light in [0, 1]."""
+    return _LINEAR[picture]
+
+
+_SHARES = np.arange(256, dtype=np.float32) / 255
+_LINEAR = np.where(_SHARES <= 0.04045, _SHARES / 12.92, ((_SHARES + 0.055) / 1.055) ** 2.4).astype(np.float32)
