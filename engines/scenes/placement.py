@@ -23,6 +23,9 @@ _USUAL = 0.62
 _GROUND = 0.80
 """The row of the canvas, as a share of its height, on which a standing product stands."""
 
+_CUT = 0.04
+"""Of a product's width or height that touch the photo's border, from which the border cut it off."""
+
 _THIRD = 1 / 3
 """From the middle to a third, as a share of the width that is left: where a wide picture puts its subject."""
 
@@ -47,12 +50,18 @@ class Aspect(StrEnum):
 def place(alpha: Alpha, aspect: Aspect, pose: Pose, kinds: Collection[str], seed: int) -> Placement:
     """The placement of the cut-out ``alpha`` (H, W) of a product of these categories and types.
 
-    In a wide picture ``seed`` chooses the left or the right third, where the product is narrow enough. Raises
-    RejectedInput for a cut-out without a solid pixel.
+    In a wide picture ``seed`` chooses the left or the right third, where the product is narrow enough. What the
+    photo's border cut off lies at the same border of the canvas: a lamp hangs from its top. Raises RejectedInput
+    for a cut-out without a solid pixel, and for one that opposite borders cut off.
     """
     box = bounds(solid(alpha))
     if box is None:
         raise RejectedInput("no-subject", "the cut-out has no solid pixel: there is nothing to place")
+    cut = _cut_off(alpha)
+    if {"left", "right"} <= cut or {"top", "bottom"} <= cut:
+        raise RejectedInput(
+            "cut-off", "the photo's opposite borders cut the product off: no setting can show it whole"
+        )
     width, height = aspect.size
     left, top, right, bottom = box
     share = next((s for kind, s in (_LARGE | _SMALL).items() if kind in kinds), _USUAL)
@@ -61,18 +70,28 @@ def place(alpha: Alpha, aspect: Aspect, pose: Pose, kinds: Collection[str], seed
         min(share, _GROUND - 0.06 if pose is Pose.STANDING else 0.88) * height / (bottom - top),
         MOST_ENLARGED,
     )
-    across = (width - scale * (right - left)) / 2
+    wide, high = scale * (right - left), scale * (bottom - top)
+    across = (width - wide) / 2
     if aspect is Aspect.WIDE and across > 0.25 * width:
         across *= 1 - _THIRD if seed % 2 else 1 + _THIRD
-    ground = (
-        round(_GROUND * height) if pose is Pose.STANDING else round((height + scale * (bottom - top)) / 2)
-    )
+    across = 0.0 if "left" in cut else width - wide if "right" in cut else across
+    ground = round(_GROUND * height) if pose is Pose.STANDING else round((height + high) / 2)
+    ground = height if "bottom" in cut else round(high) if "top" in cut else ground
     return Placement(
         width=width,
         height=height,
         crop=box,
         scale=scale,
         left=round(across),
-        top=ground - round(scale * (bottom - top)),
+        top=ground - round(high),
         ground=ground,
     )
+
+
+def _cut_off(alpha: Alpha) -> set[str]:
+    """The photo's borders that the product runs into along a good part of its own width or height."""
+    inside = solid(alpha)
+    along = {"top": inside[0], "bottom": inside[-1], "left": inside[:, 0], "right": inside[:, -1]}
+    size = {"top": inside.any(axis=0), "left": inside.any(axis=1)}
+    size |= {"bottom": size["top"], "right": size["left"]}
+    return {side for side, border in along.items() if border.sum() > _CUT * size[side].sum()}

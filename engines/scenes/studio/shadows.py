@@ -26,6 +26,9 @@ _STEEPEST = 0.4
 _THICK = 0.85
 """Half a body's depth for every unit that a place is from its outline."""
 _THICKEST = 0.16
+_HANGING = 0.1
+"""How far above the line in front a product ends that hangs: it has no feet."""
+
 _FOOT = 0.03
 """How far above the ground a body is looked at for what stands on it, in units."""
 
@@ -127,6 +130,8 @@ def feet_of(solid: npt.NDArray[np.uint8], view: View) -> npt.NDArray[np.float32]
         hull[last + 1][0] - hull[last][0]
     ):
         last += 1
+    if hull[base][1] > _HANGING:
+        return np.zeros(view.width, np.float32)
     kept = hull[first : last + 1]
     every = (np.arange(view.width) / view.height).astype(np.float32)
     feet = np.interp(every, [x for x, _ in kept], [y for _, y in kept])
