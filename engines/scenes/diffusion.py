@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engines.declaration import Loading
 from engines.models import checked_options
-from engines.protocols import RGB, Alpha, Bilingual, Placement, SceneRequest, Scenery, Source
+from engines.protocols import RGB, Alpha, Bilingual, Placement, SceneRequest, Scenery, Setting, Source
 from engines.scenes.prompts import SEPARATOR
 from engines.scenes.underpainting import painted_size, repainted, resized, underpainted
 from pipeline.errors import RejectedInput
@@ -116,7 +116,8 @@ class Painter(Generic[_Options]):
         words = Bilingual("a product", "商品")
         canvas = Placement(side, side, (0, 0, side, side), 1.0, 0, 0, side)
         product = np.full((side, side, 3), 127, np.uint8)
-        blank = SceneRequest(product, alpha, canvas, "", (), words, words, seed=0, hold=0.0)
+        anywhere = Setting("", "standing", "", "", "")
+        blank = SceneRequest(product, alpha, canvas, anywhere, (), words, words, seed=0, hold=0.0)
         self._painted([blank], steps=2)
 
     def render(self, requests: Sequence[SceneRequest]) -> list[Scenery | RejectedInput]:

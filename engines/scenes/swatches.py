@@ -29,10 +29,13 @@ def swatches(colours: RGB, alpha: Alpha) -> tuple[Swatch, ...]:
     if not len(pixels):
         return ()
     cut = Image.fromarray(pixels[np.newaxis]).quantize(_MOST, Image.Quantize.MEDIANCUT, kmeans=2)
-    flat = cut.getpalette() or []
-    counted = sorted(cut.getcolors() or [], reverse=True)
-    rgb = np.array([flat[3 * index : 3 * index + 3] for _, index in counted], np.float64)
+    counts = np.bincount(np.asarray(cut).ravel(), minlength=_MOST)
+    order = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
+    flat = np.array(cut.getpalette(), np.float64).reshape(-1, 3)
     return tuple(
-        (tuple(round(float(value), 2) for value in row), round(count / len(pixels), 4))
-        for row, (count, _) in zip(lab(rgb), counted, strict=True)
-    )  # type: ignore[misc]
+        (
+            (round(float(lightness), 2), round(float(a), 2), round(float(b), 2)),
+            round(int(counts[index]) / len(pixels), 4),
+        )
+        for index, (lightness, a, b) in zip(order, lab(flat[order]), strict=True)
+    )

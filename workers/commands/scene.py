@@ -12,7 +12,6 @@ from engines.scenes.making import make
 from engines.scenes.placement import Aspect
 from engines.scenes.presets import read_presets
 from pipeline.errors import RejectedInput
-from pipeline.outcomes import Outcome
 from pipeline.products import Product
 from storage.timeline import Timeline
 from tasks.cutout import CutOut
@@ -97,21 +96,25 @@ def scene(
 def _known(product: str, told: Mapping[str, Any]) -> Known:
     if told["facts"] is None:
         raise RejectedInput("withdrawn", f"{product} is withdrawn: nothing of it is left")
-    done: dict[type[Outcome], dict[str, Any]] = {
-        kind: {
-            run["target"]: kind.model_validate(run["outcome"])
+    photos, cuts, read, tagged = (
+        {
+            run["target"]: run["outcome"]
             for run in told["runs"]
             if run["stage"] == stage and run["outcome"] is not None
         }
-        for stage, kind in {"photo": Photo, "cutout": CutOut, "read_text": ReadText, "tag": Tagged}.items()
-    }
-    if not done[CutOut] or not done[Tagged]:
+        for stage in ("photo", "cutout", "read_text", "tag")
+    )
+    if not cuts or not tagged:
         raise RejectedInput(
             "not-ready",
             f"{product} has no cut-out and tags yet, which a scene is made from: see `vitrine show`",
         )
     return Known(
-        Product.model_validate(told["facts"]), done[Photo], done[CutOut], done[ReadText], done[Tagged][""]
+        Product.model_validate(told["facts"]),
+        {target: Photo.model_validate(one) for target, one in photos.items()},
+        {target: CutOut.model_validate(one) for target, one in cuts.items()},
+        {target: ReadText.model_validate(one) for target, one in read.items()},
+        Tagged.model_validate(tagged[""]),
     )
 
 
