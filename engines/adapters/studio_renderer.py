@@ -14,6 +14,7 @@ from engines.scenes.studio.plates import SAMPLES, Plates
 from engines.scenes.studio.sets import studio_set
 from engines.scenes.studio.tints import look
 from engines.scenes.studio.view import View
+from pipeline.errors import RejectedInput
 
 
 @engine(
@@ -34,16 +35,22 @@ class StudioRenderer:
     def warm_up(self) -> None:
         """Nothing: the first picture of a set and an aspect waits for its plate, ``Plates.fill`` makes all."""
 
-    def render(self, requests: Sequence[SceneRequest]) -> list[Scenery]:
+    def render(self, requests: Sequence[SceneRequest]) -> list[Scenery | RejectedInput]:
         return [self._render(request) for request in requests]
 
-    def _render(self, request: SceneRequest) -> Scenery:
+    def _render(self, request: SceneRequest) -> Scenery | RejectedInput:
         asked = request.setting
         studio = Studio.model_validate({"set": asked.set, "light": asked.light, "tint": asked.tint})
+        stage = studio_set(studio)
         view = View(request.placement.width, request.placement.height, Pose(asked.pose))
+        if stage.pose is not view.pose:
+            return RejectedInput(
+                "wrong-pose",
+                f"preset {asked.preset!r} has its product {view.pose}, but a set {asked.set!r} is for one "
+                f"{stage.pose}: change its pose or its set",
+            )
         plate = self._plates.get(studio, view)
         seen = look(request.foreground, request.alpha, request.palette, studio.tint, request.seed)
-        stage = studio_set(studio)
         picture = photograph(request.foreground, request.alpha, plate, stage, view, seen, request.seed)
         return Scenery(
             picture,

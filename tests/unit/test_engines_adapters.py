@@ -20,9 +20,12 @@ from engines.protocols import (
     Bilingual,
     Brief,
     CatalogFacts,
+    Placement,
     Printed,
     Question,
+    SceneRequest,
     SellingPoint,
+    Setting,
     Subject,
     Tag,
     Witness,
@@ -100,6 +103,24 @@ def brief(picture: RGB) -> Brief:
     return Brief(CatalogFacts(brand="Acme"), held, (), lambda: [whole(picture)])
 
 
+def scene(picture: RGB) -> SceneRequest:
+    """A small canvas with a disc of the picture on its ground."""
+    canvas = np.asarray(Image.fromarray(picture).resize((48, 48)))
+    y, x = np.mgrid[:48, :48]
+    alpha = (np.hypot(x - 24, y - 28) < 10).astype(np.float32)
+    return SceneRequest(
+        foreground=np.where(alpha[..., None] > 0, canvas, 0).astype(np.uint8),
+        alpha=alpha,
+        placement=Placement(48, 48, (0, 0, 20, 20), 1.0, 14, 18, 38),
+        setting=Setting("seamless", "standing", "sweep", "soft-left", "analogous"),
+        palette=(((50.0, 40.0, 20.0), 1.0),),
+        prompt=UNTOLD,
+        negative=UNTOLD,
+        seed=3,
+        hold=0.5,
+    )
+
+
 RUNS: dict[str, Callable[[Any, Sequence[RGB]], list[Any]]] = {
     "u2netp": lambda engine, pictures: engine.segment(pictures),
     "rapidocr": lambda engine, pictures: engine.read_text(pictures),
@@ -113,6 +134,9 @@ RUNS: dict[str, Callable[[Any, Sequence[RGB]], list[Any]]] = {
     "conse": lambda engine, pictures: [*engine.embed_photos([whole(one) for one in pictures])],
     "gradient_edges": lambda engine, pictures: engine.edges(pictures),
     "attributes": lambda engine, pictures: engine.answer([asked(one) for one in pictures]),
+    "studio": lambda engine, pictures: [
+        one.picture for one in engine.render([scene(one) for one in pictures])
+    ],
 }
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.protocols import RGB, Alpha
+from engines.devices import Device
+from engines.kit import Kit
+from engines.protocols import RGB, Alpha, Bilingual, Placement, SceneRequest, Setting
+from engines.registry import Engines, load_adapters
 from engines.scenes.presets import Pose, Preset, Studio, read_presets
 from engines.scenes.studio import plates as plates_module
 from engines.scenes.studio.lights import hemisphere
@@ -19,6 +22,7 @@ from engines.scenes.studio.shadows import body
 from engines.scenes.studio.textures import OAK, boards, marble
 from engines.scenes.studio.tints import lab, linear, lit_from, look, rgb, tint
 from engines.scenes.studio.view import View
+from pipeline.errors import RejectedInput
 
 SIDE = 96
 GROUND = 77
@@ -200,6 +204,26 @@ def test_feet_farther_back_are_found_higher_in_the_picture() -> None:
     ball = body(np.ones((200, 200, 3), np.float32), (np.hypot(x - 100, y - 120) < 40).astype(np.float32), at)
     assert ball is not None
     assert ball.feet.max() < 0.06
+
+
+def test_a_standing_product_in_a_set_for_lying_ones_is_refused_with_the_remedy() -> None:
+    load_adapters()
+    engine = Engines(Kit(), Device.choose(threads=1)).get("studio")
+    foreground, alpha = box()
+    request = SceneRequest(
+        foreground=foreground,
+        alpha=alpha,
+        placement=Placement(SIDE, SIDE, (0, 0, 30, 40), 1.0, 33, GROUND - 40, GROUND),
+        setting=Setting("ours", "standing", "fabric", "soft-left", "none"),
+        palette=RED,
+        prompt=Bilingual("", ""),
+        negative=Bilingual("", ""),
+        seed=3,
+        hold=0.5,
+    )
+    (refused,) = engine.render([request])
+    assert isinstance(refused, RejectedInput)
+    assert "change its pose or its set" in str(refused)
 
 
 def test_nothing_has_no_body() -> None:
