@@ -224,7 +224,9 @@ def test_an_outline_without_an_edge_in_the_photo_is_told() -> None:
     assert silhouette.unmarked(sameness.lab(photo), whole) == 0
     assert silhouette.unmarked(sameness.lab(photo), half) == pytest.approx(0.95, abs=0.1)
     assert silhouette.unmarked(sameness.lab(plain(250)), whole) > 1, "all around"
-    assert silhouette.unmarked(sameness.lab(np.maximum(photo, 232)), whole) == 0, "white on white, but not quite"
+    assert silhouette.unmarked(sameness.lab(np.maximum(photo, 232)), whole) == 0, (
+        "white on white, but not quite"
+    )
 
 
 @pytest.mark.parametrize("size", [(40, 260), (260, 40), (240, 7)])
