@@ -205,3 +205,25 @@ def test_the_photos_border_makes_nothing_up() -> None:
     placement = place(subject.alpha, Aspect.SQUARE, Pose.STANDING, (), 0)
     _, alpha = lay(subject, placement)
     assert not alpha[placement.ground + 1 :].any()
+
+
+def test_a_soft_edge_has_the_products_colour_only() -> None:
+    """Fur and hair stay half transparent, and take nothing of their old background along."""
+    soft = cv2.GaussianBlur(disc(140).astype(np.float32), (0, 0), 8.0)
+    cover = soft[..., np.newaxis]
+    picture = np.array((30, 60, 160)) * cover + np.array((240, 235, 225)) * (1 - cover)
+    subject = Subject((picture + 0.5).astype(np.uint8), soft)
+    colours, alpha = lay(subject, unmoved(subject))
+    there = (alpha > 0.2) & (alpha < 0.9)
+    assert there.sum() > 5000
+    assert np.abs(colours[there].astype(int) - (30, 60, 160)).mean() < 8
+    assert np.abs(subject.picture[there].astype(int) - (30, 60, 160)).mean() > 40
+
+
+def test_what_the_segmenter_hardly_saw_is_not_made_up() -> None:
+    """A line beside the product has its colour, and a faint trace in the map."""
+    line = bar(238, 400, 242, 470)
+    subject = photo(disc() | line, (25, 25, 30), (240, 240, 240))
+    faint = cv2.GaussianBlur(disc().astype(np.float32), (0, 0), 3.0) + 0.1 * bar(225, 395, 255, 475)
+    fine = sharpened(Subject(subject.picture, np.clip(faint, 0, 1).astype(np.float32)))
+    assert fine.alpha[line].max() < 0.4
