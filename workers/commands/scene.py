@@ -63,7 +63,8 @@ def scene(
     Example:
       vitrine scene leather-sofa --preset sunny-room --aspect wide
     """
-    here = settings().connected()
+    # Also where the deployment renders none, or other shapes.
+    here = settings().connected().model_copy(update={"scenes": (aspect,)})
     presets = read_presets(here.presets)
     if preset and preset not in presets:
         raise click.BadParameter(f"{preset!r} is none of {', '.join(presets)}", param_hint="--preset")
