@@ -148,9 +148,11 @@ def measured(work: Work, judges: Judges) -> Iterator[dict[str, float]]:
     scores["halo"] = halo.halo(sameness.lab(work.picture), scenery, sameness.lab(photo), alpha)
     scores["size"] = standing.size(request.placement)
     scores["gap"] = standing.gap(alpha, request.placement)
-    if work.pose is Pose.STANDING:
+    # What hangs from the picture's top, or goes on below it, touches no ground in it.
+    touches = not silhouette.at_border(request.placement) & {"top", "bottom"}
+    if work.pose is Pose.STANDING and touches:
         scores["contact"] = standing.contact(scenery[..., 0], alpha)
-    else:
+    elif work.pose is Pose.LYING:
         scores["surrounding"] = standing.surrounding(scenery[..., 0], alpha)
     scores["copy"] = standing.copy(work.scenery, photo, alpha)
     yield scores
@@ -183,7 +185,7 @@ def _photo(source: Subject, placement: Placement, picture: RGB) -> RGB:
 def _mask(source: Subject, placement: Placement) -> dict[str, float]:
     around, alpha, _ = moved(source, placement, _AROUND)
     stretch = silhouette.unmarked(sameness.lab(around), alpha)
-    return {"framed": silhouette.framed(source.alpha), "unmarked": stretch}
+    return {"framed": silhouette.framed(source.alpha, placement), "unmarked": stretch}
 
 
 class _Bars(BaseModel):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from engines.looks.cutouts import solid
 from engines.looks.regions import Mask, bounds, widened, window
-from engines.protocols import RGB, Alpha, Segmenter, Subject
+from engines.protocols import RGB, Alpha, Placement, Segmenter, Subject
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -59,15 +59,37 @@ def contour(alpha: Alpha) -> Contour:
     return Contour(y, x, out_y, out_x)
 
 
-def framed(alpha: Alpha) -> float:
-    """How much of the product's own width or height the photo's border cuts it off along, at the worst side."""
+def framed(alpha: Alpha, placement: Placement) -> float:
+    """How much of the product's own width or height the photo's border cuts it off along, at the worst side.
+
+    A side that lies at the same border of the canvas does not count: there a cut looks like any picture's.
+    """
     inside = solid(alpha)
     box = bounds(inside)
     if box is None:
         return 0.0
     wide, high = box[2] - box[0], box[3] - box[1]
-    sides = ((inside[0], wide), (inside[-1], wide), (inside[:, 0], high), (inside[:, -1], high))
-    return float(max(np.count_nonzero(line) / length for line, length in sides))
+    sides = {
+        "top": np.count_nonzero(inside[0]) / wide,
+        "bottom": np.count_nonzero(inside[-1]) / wide,
+        "left": np.count_nonzero(inside[:, 0]) / high,
+        "right": np.count_nonzero(inside[:, -1]) / high,
+    }
+    return float(
+        max((share for side, share in sides.items() if side not in at_border(placement)), default=0.0)
+    )
+
+
+def at_border(placement: Placement) -> set[str]:
+    """The borders of the canvas that the product lies at."""
+    left, top, right, bottom = placement.crop
+    there = {
+        "left": placement.left <= 0,
+        "top": placement.top <= 0,
+        "right": placement.left + placement.scale * (right - left) >= placement.width - 1,
+        "bottom": placement.top + placement.scale * (bottom - top) >= placement.height - 1,
+    }
+    return {side for side, is_there in there.items() if is_there}
 
 
 def unmarked(lab: Floats, alpha: Alpha, reach: int = 4) -> float:

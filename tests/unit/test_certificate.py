@@ -210,11 +210,16 @@ def test_text_is_asked_for_where_it_can_still_be_read() -> None:
 
 
 def test_a_product_that_the_photo_cuts_off_is_told_by_how_much() -> None:
-    assert silhouette.framed(square()) == 0
-    assert silhouette.framed(square(inner=(100, 100, 200, 300))) == 1
+    free = Placement(600, 600, (100, 100, 200, 200), 1.0, 250, 300, 400)
+    cut = Placement(600, 600, (100, 100, 200, 300), 1.0, 250, 200, 400)
+    assert silhouette.framed(square(), free) == 0
+    assert silhouette.framed(square(inner=cut.crop), cut) == 1
+    assert silhouette.framed(square(inner=cut.crop), replace(cut, top=400, ground=600)) == 0, (
+        "cut off by both"
+    )
     rope = square()
     rope[:100, 148:150] = 1
-    assert silhouette.framed(rope) == pytest.approx(0.02)
+    assert silhouette.framed(rope, free) == pytest.approx(0.02)
 
 
 def test_an_outline_without_an_edge_in_the_photo_is_told() -> None:
