@@ -78,7 +78,10 @@ def make(
 
 
 def _is_open(best: Made | RejectedInput | None) -> bool:
-    return best is None or (isinstance(best, Made) and not best.certificate.passes)
+    """Whether another attempt may do better: nothing mends a bad cut-out."""
+    if isinstance(best, Made):
+        return not best.certificate.passes and not best.certificate.lasts
+    return best is None
 
 
 def _better(before: Made | RejectedInput | None, made: Made) -> Made:

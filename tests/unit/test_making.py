@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,6 +79,16 @@ def test_after_the_last_attempt_the_best_is_kept_with_what_it_lacks(order: Order
     assert not made.certificate.passes
     assert any("floats" in why for why in made.certificate.failures)
     assert (made.attempts, len(renderer.asked)) == (3, 3)
+
+
+def test_what_no_other_setting_mends_is_not_tried_again(order: Order, judges: Judges) -> None:
+    alpha = order.subject.alpha.copy()
+    alpha[:, : alpha.shape[1] // 2] = 0
+    renderer = Backdrop()
+    [made] = make([replace(order, subject=replace(order.subject, alpha=alpha))], renderer, judges)
+    assert isinstance(made, Made)
+    assert made.certificate.lasts, made.certificate.failures
+    assert len(renderer.asked) == 1
 
 
 class Refusing(Backdrop):
