@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
+from sqlalchemy import Engine, text
 
 from engines.models import listing_digest
 from pipeline.errors import RejectedInput
@@ -44,6 +45,7 @@ class Running:
     photos: Path
     flower: str
     timeline: Timeline
+    database: Engine
     env: dict[str, str]
 
     def vitrine(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -139,6 +141,8 @@ def running() -> Iterator[Running]:
         "VITRINE_FLOWER_PORT": str(flower),
         "VITRINE_FLOWER_BASIC_AUTH": AUTH,
         "VITRINE_METRICS_PORT": str(metrics),
+        # Each takes seconds, and a plate first; one is asked for below.
+        "VITRINE_SCENES": "[]",
     }
     command = ["up", "--file-root", str(photos), "--concurrency", "1"]
     process = subprocess.Popen(
@@ -161,7 +165,7 @@ def running() -> Iterator[Running]:
     engine = open_database(addresses["database_url"])
     try:
         timeline = Timeline(engine, StageGraph([], {}))
-        yield Running(folder / "home", photos, f"http://127.0.0.1:{flower}", timeline, env)
+        yield Running(folder / "home", photos, f"http://127.0.0.1:{flower}", timeline, engine, env)
     finally:
         engine.dispose()
         process.send_signal(signal.SIGTERM)
@@ -409,6 +413,49 @@ def test_engines_tell_their_licences(running: Running) -> None:
     for artifact in listed["kit"]:
         assert len(artifact["sha256"]) == 64
         assert artifact["version"] in told
+
+
+PARK = """
+WITH job AS (
+    INSERT INTO jobs (fingerprint, stage, recipe, engine, queue, lane, source, turn, state, reason, error, finished_at)
+    VALUES ('\\x00', 'scene', 'r', 'studio@1', 'scenes', 0, 'urn:test:cli', 1, 'parked', 'below-the-bar',
+            'a second bag', now()) RETURNING id
+)
+INSERT INTO reviews (job_id, outcome, digest) SELECT id, CAST(:outcome AS jsonb), '\\x01' FROM job RETURNING job_id
+"""
+
+
+def test_a_scene_is_made_now_and_what_is_not_proven_is_judged(running: Running, bag: str) -> None:
+    picture = running.photos / "scene.png"
+    made = running.vitrine(
+        "scene", bag, "--preset", "paper-flat", "--no-open", "--json", "--out", str(picture)
+    )
+    assert made.returncode in (0, 1), made.stderr
+    told = json.loads(made.stdout)
+    assert made.returncode == bool(told["proof"]["failures"])
+    assert told["preset"] == "paper-flat"
+    assert told["engine"].startswith("studio@")
+    with Image.open(picture) as shown:
+        assert shown.size == (1024, 1024)
+    unknown = running.vitrine("scene", bag, "--preset", "moon", "--no-open")
+    assert unknown.returncode == 2
+    assert "none of seamless" in unknown.stderr
+
+    assert running.ok("review").strip() == "nothing waits for review"
+    outcome = json.dumps({key: value for key, value in told.items() if key not in ("picture", "engine")})
+    with running.database.begin() as connection:
+        job = str(connection.execute(text(PARK), {"outcome": outcome}).scalar_one())
+    listed = running.ok("review")
+    assert job in listed
+    assert "a second bag" in listed
+    look = running.photos / "look.png"
+    assert "paper-flat, square" in running.ok("review", "show", job, "--out", str(look))
+    assert look.read_bytes() == picture.read_bytes()
+    assert "rejected by ana" in running.ok("review", "reject", job, "--by", "ana", "--why", "a second bag")
+    assert "rejected by ana: a second bag" in running.ok("review", "list", "--decided")
+    again = running.vitrine("review", "accept", job, "--why", "no")
+    assert (again.returncode, "served" in again.stdout) == (0, True), "a person may change their mind"
+    assert running.vitrine("review", "accept", job, "--why", "twice").returncode == 1
 
 
 def test_the_model_that_embeds_is_swapped_and_back(running: Running, bag: str) -> None:

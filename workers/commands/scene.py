@@ -34,7 +34,7 @@ _ROLE = "scene_renderer"
     "--aspect",
     default="square",
     show_default=True,
-    type=click.Choice([*Aspect]),
+    type=click.Choice([one.value for one in Aspect]),
     help="Shape of the picture.",
 )
 @click.option("--source", help="Catalog it comes from, where several use the same id.")
