@@ -22,7 +22,7 @@ from engines.scenes.studio.view import View
 
 Half = npt.NDArray[np.float16]
 
-SAMPLES = 16
+SAMPLES = 8
 """Paths a pixel and light. The denoiser makes up for the rest."""
 
 COARSE = 256

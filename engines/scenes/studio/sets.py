@@ -152,8 +152,8 @@ def _room(view: View) -> Mapping[str, Shape]:
     floor = boards(
         Sheet(corner - left, front - back, _fine(view)), PALE_OAK, width=0.085, length=0.9, gap=0.003, seed=21
     )
-    wall = Material(plaster(Sheet(corner - left, 3.4, 300.0), 13, 0.001), tinted=True)
-    side = Material(plaster(Sheet(4.0, 3.4, 200.0), 14, 0.001), tinted=True)
+    wall = Material(plaster(Sheet(corner - left, 3.4, 150.0), 13, 0.0), tinted=True)
+    side = Material(plaster(Sheet(4.0, 3.4, 150.0), 14, 0.0), tinted=True)
     white = Material(colour=(238, 236, 232), gloss=0.2)
     skirt = [(0.0, 0.014), (0.066, 0.014), (0.074, 0.006), (0.074, 0.0)]
     along = np.stack([[(corner - out, y, z) for y, out in skirt] for z in (back, front)], axis=1)

@@ -219,8 +219,10 @@ def _struck(
 
     along = np.where(np.abs(to) < 1e-5, np.float32(1e-5), to)
     one, other = (thing.low - points) / along, (thing.high - points) / along
-    enters = np.maximum(np.minimum(one, other).max(axis=1), 1e-4)
-    leaves = np.minimum(np.maximum(one, other).min(axis=1), 1.0)
+    # Columns one by one: reducing along an axis of three takes six times as long.
+    near, far = np.minimum(one, other), np.maximum(one, other)
+    enters = np.maximum(np.maximum(near[:, 0], near[:, 1]), np.maximum(near[:, 2], 1e-4))
+    leaves = np.minimum(np.minimum(far[:, 0], far[:, 1]), np.minimum(far[:, 2], 1.0))
     struck = np.flatnonzero(enters < leaves)
     if not len(struck):
         return struck, np.zeros(0, np.float32), np.zeros((0, 3), np.float32)

@@ -18,7 +18,7 @@ from engines.scenes.studio.view import DISTANCE, View
 Picture = npt.NDArray[np.float32]
 """(H, W, 3) in linear light; 1 is what a white surface sends back in the set's full light."""
 
-_BOUNCES = 6
+_BOUNCES = 5
 _variant = threading.Lock()
 """Mitsuba's variant is one for the whole process."""
 
