@@ -17,16 +17,36 @@ def mirrored(foreground: Picture, alpha: Alpha, view: View, blur: float) -> tupl
     import cv2
 
     height, width = alpha.shape
-    ground = view.origin[1] - feet_of((alpha > 0.5).astype(np.uint8), view) * np.float32(view.height)
-    rows = np.arange(height, dtype=np.float32)[:, None]
+    feet = feet_of((alpha > 0.5).astype(np.uint8), view)
+    ground = view.origin[1] - feet * np.float32(view.height)
+    first = int(np.clip(ground.min(), 0, height - 1))
+    rows = np.arange(first, height, dtype=np.float32)[:, None]
     below = np.maximum(rows + 0.5 - ground[None], 0) / view.height
-    across = np.broadcast_to(np.arange(width, dtype=np.float32)[None], alpha.shape)
+    across = np.repeat(np.arange(width, dtype=np.float32)[None], len(rows), axis=0)
     source = np.where(below > 0, 2 * ground[None] - rows - 1, -9).astype(np.float32)
     stacked = np.dstack([foreground * alpha[..., None], alpha]).astype(np.float32)
-    image = cv2.remap(stacked, across.copy(), source, cv2.INTER_LINEAR, borderValue=0)
-    soft = [image, *(cv2.GaussianBlur(image, (0, 0), s * blur * view.height * 0.12) for s in (0.25, 1.0))]
-    level = np.clip(below / 0.12, 0, 1)[..., None] * 2
-    out = soft[0] * np.clip(1 - level, 0, 1) + soft[1] * np.clip(1 - np.abs(level - 1), 0, 1)
-    out += soft[2] * np.clip(level - 1, 0, 1)
-    out *= np.exp(-below / 0.3)[..., None]
-    return out[..., :3], out[..., 3]
+    image = np.asarray(cv2.remap(stacked, across, source, cv2.INTER_LINEAR, borderValue=0), np.float32)
+    size = blur * view.height * _FAR
+    level = np.clip(below / _FAR, 0, 1)[..., None] * 2
+    out = image * np.clip(1 - level, 0, 1) + _soft(image, 0.25 * size) * np.clip(1 - np.abs(level - 1), 0, 1)
+    out += _soft(image, size) * np.clip(level - 1, 0, 1)
+    out *= np.exp(-below / _FADES)[..., None]
+    whole = np.zeros((height, width, 4), np.float32)
+    whole[first:] = out
+    return whole[..., :3], whole[..., 3]
+
+
+_FAR, _FADES = 0.12, 0.3
+"""Units below the ground line at which a mirror image is at its softest, and over which it fades to a third."""
+
+
+def _soft(image: Picture, size: float) -> Picture:
+    """Blurred by ``size`` pixels. A wide blur is done on a smaller picture, where it costs a sixteenth."""
+    import cv2
+
+    shrunk = max(1, min(int(size / 3), 8))
+    small = tuple(max(1, side // shrunk) for side in image.shape[1::-1])
+    blurred = cv2.GaussianBlur(
+        cv2.resize(image, small, interpolation=cv2.INTER_AREA), (0, 0), max(size / shrunk, 0.3)
+    )
+    return np.asarray(cv2.resize(blurred, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
