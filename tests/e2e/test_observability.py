@@ -118,8 +118,9 @@ def test_every_container_of_ours_starts(system: System, tmp_path: Path) -> None:
         "worker-vision": "ready.",
         "worker-index": "ready.",
         "worker-shadow": "ready.",
+        "worker-scenes": "ready.",
         "flower": "Visit me at",
-        "migrate": "0002",
+        "migrate": "the schema is at",
         "kit": "complete",
     }
     programs = [

@@ -50,7 +50,7 @@ def assets(tmp_path: Path) -> Assets:
 
 def reach(assets: Assets, scripted: Scripted) -> Reach:
     absent: Any = None
-    made = Reach(absent, assets, absent, absent, absent, absent)
+    made = Reach(absent, assets, absent, absent, absent, absent, absent)
     made.scripted = scripted
     return made
 
