@@ -32,7 +32,7 @@ WHERE r.job_id = :job AND r.plan_id = p.plan_id ORDER BY 1
 """)
 _DECIDE = text("""
 UPDATE reviews SET accepted = :accepted, decided_by = :by, why = :why, decided_at = now()
-FROM jobs j WHERE reviews.job_id = :job AND j.id = reviews.job_id AND j.state = :state
+FROM jobs j WHERE reviews.job_id = :job AND j.id = reviews.job_id AND j.state = 'parked'
 RETURNING j.id
 """)
 _SERVE = text("""
@@ -78,7 +78,7 @@ class Reviews:
         return len(rows)
 
     def _decide(self, connection: Connection, job: int, *, accepted: bool, by: str, why: str) -> None:
-        values = {"job": job, "accepted": accepted, "by": by, "why": why, "state": "parked"}
+        values = {"job": job, "accepted": accepted, "by": by, "why": why}
         if connection.execute(_DECIDE, values).first() is None:
             raise RejectedInput(
                 "nothing-to-review", f"job {job} does not wait for review: see `vitrine review`"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from engines.protocols import Bilingual, SceneRenderer
-from engines.scenes.alt import alt_text
 from engines.scenes.certificate import Certificate, Judges
 from engines.scenes.making import Made, Order, make
 from engines.scenes.placement import Aspect
 from engines.scenes.presets import Preset, suited
+from engines.scenes.prompts import alt_text
 from pipeline.errors import NeedsReview, RejectedInput, VitrineError
 from pipeline.events import ImageRef, Product
 from pipeline.graph import Scope

@@ -15,6 +15,7 @@ from engines.federation import Federation
 from engines.kit import Kit, cache_folder
 from engines.models import read_deployment
 from engines.registry import Engines, load_adapters, with_models
+from engines.scenes.certificate import read_bars
 from engines.scenes.presets import read_presets
 from pipeline.errors import ConfigurationError
 from pipeline.graph import StageGraph, StageSpec
@@ -84,6 +85,10 @@ def build_graph(settings: Settings, embedders: Embedders | None = None) -> Stage
             # Part of the fingerprints as a whole: which of them suits a product depends on all.
             presets = read_presets(settings.presets)
             params["presets"] = {one: preset.model_dump(mode="json") for one, preset in presets.items()}
+            params["bars"] = {
+                kind: {score: bar.model_dump() for score, bar in bars.items()}
+                for kind, bars in read_bars().items()
+            }
             specs[name] = replace(spec, slots=settings.scenes)
         recipe = Recipe(made_as, spec.version, params=params)
         recipes[name] = recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from engines.scenes.structure import canny, depth, soft_edges
 _EDGES, _DEPTH = "gradient_edges", "depth_anything"
 
 
-class _Guide:
+class _Guide(ABC):
     """A ControlNet. A diffusion model takes it along; alone it answers nothing."""
 
     version: ClassVar[int] = 1
@@ -39,8 +40,8 @@ class _Guide:
     def drawn(self, products: Sequence[tuple[RGB, Alpha]]) -> list[Alpha]:
         return [self._drawing(foreground, alpha) for foreground, alpha in products]
 
-    def _drawing(self, foreground: RGB, alpha: Alpha) -> Alpha:
-        raise NotImplementedError
+    @abstractmethod
+    def _drawing(self, foreground: RGB, alpha: Alpha) -> Alpha: ...
 
 
 @engine(

@@ -33,7 +33,7 @@ class StudioRenderer:
         self._plates = Plates(cache_folder() / "plates")
 
     def warm_up(self) -> None:
-        """Nothing: the first picture of a set and an aspect waits for its plate, ``Plates.fill`` makes all."""
+        """Nothing: the first picture of a set and an aspect waits for its plate."""
 
     def render(self, requests: Sequence[SceneRequest]) -> list[Scenery | RejectedInput]:
         return [self._render(request) for request in requests]

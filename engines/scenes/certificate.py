@@ -18,7 +18,7 @@ from engines.scenes.presets import Pose
 from pipeline.errors import ConfigurationError
 
 FILE = "scenes/bars.toml"
-"""Below the folder ``engines``. A stage whose pictures are held to it names it as its data."""
+"""Below the folder ``engines``. It is part of the fingerprints of what is held to it."""
 
 _ANY = "any"
 

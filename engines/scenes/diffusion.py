@@ -7,6 +7,7 @@ the batch it comes in nor the accelerator decides what is drawn. What batches do
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class Sheet:
     negative: str
 
 
-class Painter(Generic[_Options]):
+class Painter(ABC, Generic[_Options]):
     """An engine of the family: it says which pipeline it loads and what a call of it takes.
 
     A picture is painted at about ``side`` x ``side`` pixels and enlarged to its canvas: the product's own pixels, which
@@ -93,21 +94,21 @@ class Painter(Generic[_Options]):
         # A scheduler counts its steps: two pictures at once would be one too many.
         self._guard = threading.Lock()
 
+    @abstractmethod
     def assembled(self, loading: Loading) -> Any:
         """The pipeline of diffusers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encoded(self, text: str) -> tuple[Any, ...]:
         """The embeddings of one prompt, each with one row."""
-        raise NotImplementedError
 
+    @abstractmethod
     def inputs(self, sheets: Sequence[Sheet], scale: float) -> Mapping[str, Any]:
         """What a call takes besides size, steps, guidance and generators."""
-        raise NotImplementedError
 
+    @abstractmethod
     def recorded(self, sheet: Sheet, scale: float) -> Mapping[str, str | float | int]:
         """Settings of this kind of engine, besides those of all."""
-        raise NotImplementedError
 
     def warm_up(self) -> None:
         side = self._options.side

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from engines.protocols import Bilingual, Tag
 from engines.scenes.presets import Pose, Preset, Said
-from engines.words.phrasing import listed, listed_zh, with_article
+from engines.words.phrasing import capitalised, listed, listed_zh, with_article
 from engines.words.text import one_line
 from engines.words.vocabulary import AttributeValue, ProductType, Term, Vocabulary, vocabulary
 
@@ -65,6 +65,16 @@ def prompt(tags: Sequence[Tag], preset: Preset) -> Bilingual:
 def negative(preset: Preset) -> Bilingual:
     """What a picture in this setting must not show, in both languages."""
     return _joined([_NEVER_LAID[preset.pose], _NEVER])
+
+
+def alt_text(tags: Sequence[Tag], preset: Preset) -> Bilingual:
+    """What the finished picture shows, in a sentence for those who do not see it, in both languages."""
+    product, surface = _product(vocabulary(), tags), preset.words.surface
+    at = "on" if preset.pose is Pose.STANDING else "lying on"
+    return Bilingual(
+        capitalised(f"{product.en} {at} {surface.en or preset.en}."),
+        f"{product.zh}，{surface.zh or preset.zh}。",
+    )
 
 
 def _product(words: Vocabulary, tags: Sequence[Tag]) -> Bilingual:

@@ -18,8 +18,9 @@ from sqlalchemy import Engine
 from engines.devices import Device
 from engines.kit import Kit
 from engines.registry import Engines, load_adapters
+from engines.scenes.certificate import Bar, read_bars
 from engines.scenes.presets import read_presets
-from pipeline.errors import NeedsReview, RejectedInput, VitrineError
+from pipeline.errors import ConfigurationError, NeedsReview, RejectedInput, VitrineError
 from pipeline.keys import Recipe
 from pipeline.outcomes import Lane, Outcome
 from pipeline.products import ImageRef, Product
@@ -37,7 +38,7 @@ from tasks.screen import Screened
 from tasks.tag import Tagged, TagValue, Words
 from tests.backdrop import Backdrop
 from tests.shop_photos import photos_by_product
-from workers.bootstrap import build_graph
+from workers.bootstrap import build_graph, build_signer
 from workers.settings import Settings
 
 PRODUCT = Product(
@@ -188,6 +189,28 @@ def test_a_product_that_no_preset_suits_is_told_so(run: Runtime) -> None:
 def test_a_deployment_chooses_its_shapes_or_none() -> None:
     assert build_graph(Settings(scenes=("wide",))).stages["scene"].slots == ("wide",)
     assert "scene" not in build_graph(Settings(scenes=())).stages
+
+
+def test_another_bar_changes_the_recipe_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = build_graph(Settings()).recipes["scene"].key
+    bars = read_bars()
+    stricter = {**bars, "any": {**bars["any"], "copy": Bar(most=0.1)}}
+    monkeypatch.setattr("workers.bootstrap.read_bars", lambda: stricter)
+    assert build_graph(Settings()).recipes["scene"].key != before
+
+
+def test_a_preset_of_no_known_kind_is_refused_with_its_file(tmp_path: Path) -> None:
+    own = tmp_path / "presets.yaml"
+    ours = read_presets()["seamless"].model_dump(mode="json", exclude={"name"})
+    own.write_text(json.dumps({"moon": ours | {"fits": ["moonstones"]}}), "utf-8")
+    with pytest.raises(ConfigurationError, match=r"presets\.yaml.*") as caught:
+        build_graph(Settings(presets=own))
+    assert "moonstones" in str(caught.value)
+
+
+def test_half_a_certificate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="set both"):
+        build_signer(Settings(c2pa_key=tmp_path / "key.pem"))
 
 
 def test_a_shops_presets_change_the_recipe(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from engines.devices import Device
 from engines.kit import Kit
 from engines.protocols import SceneRequest, Scenery, Subject, Tag
 from engines.registry import Engines, load_adapters
-from engines.scenes.alt import alt_text
 from engines.scenes.certificate import Judges
 from engines.scenes.making import Made, Order, make
 from engines.scenes.placement import Aspect
 from engines.scenes.presets import read_presets
+from engines.scenes.prompts import alt_text
 from pipeline.errors import RejectedInput
 from storage.pictures import decode
 from tests.backdrop import Backdrop

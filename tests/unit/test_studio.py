@@ -11,7 +11,6 @@ from engines.devices import Device
 from engines.kit import Kit
 from engines.protocols import RGB, Alpha, Bilingual, Placement, SceneRequest, Setting
 from engines.registry import Engines, load_adapters
-from engines.scenes.placement import Aspect
 from engines.scenes.presets import Pose, Preset, Studio, read_presets
 from engines.scenes.studio import plates as plates_module
 from engines.scenes.studio.lights import hemisphere
@@ -180,22 +179,6 @@ def test_a_plate_is_rendered_once_and_again_where_its_file_is_broken(
         assert np.array_equal(first.key, Plates(tmp_path, samples=1).get(studio, small).key)
     assert len(rendered) == 4
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
-
-
-def test_all_plates_of_presets_can_be_made_beforehand(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small = Plates(tmp_path, samples=1).get(PRESETS["paper-flat"].studio, View(16, 16, Pose.LYING))
-    sizes: list[tuple[int, int]] = []
-
-    def quick(_stage: object, at: View, _samples: int) -> Plate:
-        sizes.append((at.width, at.height))
-        return small
-
-    monkeypatch.setattr(plates_module, "_rendered", quick)
-    for _ in range(2):
-        Plates(tmp_path, samples=2).fill({name: PRESETS[name] for name in ("seamless", "linen")})
-    assert sorted(sizes) == sorted(2 * [aspect.size for aspect in Aspect])
 
 
 def test_another_light_or_size_is_another_plate(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from workers.commands.terminal import cell, console, harmless, print_json, rows,
 from workers.settings import settings
 
 _SHOWN_PRODUCTS = 3
+_why = click.option("--why", required=True, help="What decides it; kept with the decision.")
+_by = click.option("--by", default=getpass.getuser, show_default="the user's name", help="Who decides.")
 
 
 @click.group(invoke_without_command=True)
@@ -127,8 +129,8 @@ def show(job: int, out: Path | None, as_json: bool) -> None:
 
 @review.command()
 @click.argument("job", type=int)
-@click.option("--why", required=True, help="What makes it right; kept with the decision.")
-@click.option("--by", default=getpass.getuser, show_default="the user's name", help="Who decides.")
+@_why
+@_by
 def accept(job: int, why: str, by: str) -> None:
     """Serve the picture as it is.
 
@@ -142,8 +144,8 @@ def accept(job: int, why: str, by: str) -> None:
 
 @review.command()
 @click.argument("job", type=int)
-@click.option("--why", required=True, help="What is wrong; kept with the decision.")
-@click.option("--by", default=getpass.getuser, show_default="the user's name", help="Who decides.")
+@_why
+@_by
 def reject(job: int, why: str, by: str) -> None:
     """Never serve the picture; it is made again only where something that it follows from changes.
 

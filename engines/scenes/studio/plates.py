@@ -6,7 +6,6 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engines.scenes.placement import Aspect
-from engines.scenes.presets import Preset, Studio
+from engines.scenes.presets import Studio
 from engines.scenes.studio.sets import StudioSet, studio_set
 from engines.scenes.studio.tracing import places, trace
 from engines.scenes.studio.view import View
@@ -65,12 +63,6 @@ class Plates:
         while len(self._held) > _KEPT:
             del self._held[next(iter(self._held))]
         return plate
-
-    def fill(self, presets: Mapping[str, Preset], aspects: Iterable[Aspect] = tuple(Aspect)) -> None:
-        """Render what is not there yet, so that no product waits for it."""
-        for aspect in aspects:
-            for preset in presets.values():
-                self.get(preset.studio, View(*aspect.size, preset.pose))
 
     def _name(self, studio: Studio, view: View) -> str:
         told = f"{_code()} {studio.set} {studio.light} {view} {self._samples}"
