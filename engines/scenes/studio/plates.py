@@ -26,7 +26,7 @@ SAMPLES = 8
 COARSE = 256
 """Pixels along the longer edge at which shadows of products are worked out."""
 
-_SHAPED_BY = ("noise", "textures", "geometry", "lights", "sets", "tracing", "view", "plates")
+_SHAPED_BY = ("noise", "textures", "geometry", "lights", "sets", "meshes", "tracing", "view", "plates")
 _KEPT = 6
 
 
