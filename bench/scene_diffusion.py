@@ -22,7 +22,8 @@ from rich.table import Table
 from engines.devices import Device
 from engines.kit import Kit
 from engines.models import Folder, Model, listing_digest
-from engines.protocols import Bilingual, Placement, SceneRequest, Scenery, Setting
+from engines.protocols import Bilingual
+from engines.protocols.scenes import Placement, SceneRequest, Scenery, Setting
 from engines.registry import Engines, load_adapters, with_models
 from tests import checkpoints_diffusion as tiny
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engines.protocols import Bilingual, SceneRenderer
+from engines.protocols import Bilingual
+from engines.protocols.scenes import SceneRenderer
 from engines.scenes.certificate import Certificate, Judges
 from engines.scenes.making import Made, Order, make
 from engines.scenes.placement import Aspect

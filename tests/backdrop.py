@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from engines.declaration import Loading
-from engines.protocols import RGB, SceneRequest, Scenery, Source
+from engines.protocols import RGB
+from engines.protocols.scenes import SceneRequest, Scenery, Source
 
 
 class Backdrop:

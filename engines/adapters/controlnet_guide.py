@@ -10,7 +10,8 @@ import numpy as np
 
 from engines.checkpoints import load_network
 from engines.declaration import Loading, engine
-from engines.protocols import RGB, Alpha, DepthEstimator, EdgeDetector, StructureGuide
+from engines.protocols import RGB, Alpha
+from engines.protocols.scenes import DepthEstimator, EdgeDetector, StructureGuide
 from engines.scenes.structure import canny, depth, soft_edges
 
 _EDGES, _DEPTH = "gradient_edges", "depth_anything"

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from engines.checkpoints import load_pipeline, scheduler_class
 from engines.declaration import Loading, engine
-from engines.protocols import SceneRenderer, StructureGuide
+from engines.protocols.scenes import SceneRenderer, StructureGuide
 from engines.scenes.diffusion import Inpainting, Options, Painter, Sheet
 from pipeline.errors import ConfigurationError
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from engines.checkpoints import load_image_processor, load_model
 from engines.declaration import Loading, engine
-from engines.protocols import RGB, Alpha, DepthEstimator
+from engines.protocols import RGB, Alpha
+from engines.protocols.scenes import DepthEstimator
 
 _LONGEST = 8
 """Long side to short side of a picture that is looked at as it is."""

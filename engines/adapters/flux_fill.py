@@ -10,7 +10,7 @@ from pydantic import Field
 
 from engines.checkpoints import load_pipeline
 from engines.declaration import Loading, engine
-from engines.protocols import SceneRenderer
+from engines.protocols.scenes import SceneRenderer
 from engines.scenes.diffusion import Inpainting, Painter, Sheet
 
 

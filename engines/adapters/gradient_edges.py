@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from engines.declaration import Loading, engine
-from engines.protocols import RGB, Alpha, EdgeDetector
+from engines.protocols import RGB, Alpha
+from engines.protocols.scenes import EdgeDetector
 from engines.scenes.structure import gradients
 
 

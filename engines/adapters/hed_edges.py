@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from engines.declaration import Loading, engine
-from engines.protocols import RGB, Alpha, EdgeDetector
+from engines.protocols import RGB, Alpha
+from engines.protocols.scenes import EdgeDetector
 
 _MEAN = (103.939, 116.779, 123.68)
 """Blue, green, red, as the VGG that it was built on was trained with."""

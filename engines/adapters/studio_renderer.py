@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from engines.declaration import Loading, engine
 from engines.kit import cache_folder
-from engines.protocols import SceneRenderer, SceneRequest, Scenery, Source
+from engines.protocols.scenes import SceneRenderer, SceneRequest, Scenery, Source
 from engines.scenes.presets import Pose, Studio
 from engines.scenes.studio.photograph import photograph
 from engines.scenes.studio.plates import SAMPLES, Plates

@@ -9,16 +9,7 @@ from dataclasses import dataclass
 from engines.dialogue import prompts
 from engines.dialogue.prompts import AnswerForm, AttributesForm, CaptionForm, CategoryForm, PitchForm, Told
 from engines.dialogue.replies import Malformed, read, sentence, speaks
-from engines.protocols import (
-    RGB,
-    Answer,
-    Bilingual,
-    Evidence,
-    SellingPoint,
-    Subject,
-    Tag,
-    Witness,
-)
+from engines.protocols import RGB, Answer, Bilingual, Evidence, SellingPoint, Subject, Tag, Witness
 from engines.words.text import one_line
 
 _CAPTION, _POINT, _ANSWER = 300, 200, 400

@@ -10,15 +10,7 @@ from typing import Self
 from engines.declaration import Loading
 from engines.looks.cutouts import cropped, cutout_bounds, on_grey
 from engines.looks.regions import Bounds, as_shares, widened
-from engines.protocols import (
-    RGB,
-    Box,
-    Classifier,
-    Detection,
-    GarmentClassifier,
-    ObjectDetector,
-    Subject,
-)
+from engines.protocols import RGB, Box, Classifier, Detection, GarmentClassifier, ObjectDetector, Subject
 from engines.words.vocabulary import Vocabulary, Weighed
 
 MODELS = ("efficientnet_lite2", "oid_ssd", "garment_head")

@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engines.looks.regions import window
-from engines.protocols import RGB, ImageEncoder, Placement, SceneRequest, Segmenter, Subject, TextReader
+from engines.protocols import RGB, ImageEncoder, Segmenter, Subject, TextReader
+from engines.protocols.scenes import Placement, SceneRequest
 from engines.scenes import halo, sameness, silhouette, standing
 from engines.scenes.compositing import moved
 from engines.scenes.presets import Pose

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from engines.looks.regions import Bounds, widened, window
-from engines.protocols import RGB, Alpha, Placement, Subject
+from engines.protocols import RGB, Alpha, Subject
+from engines.protocols.scenes import Placement
 from engines.scenes.matting import foreground
 
 _RIM = 0.03

@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engines.declaration import Loading
 from engines.models import checked_options
-from engines.protocols import RGB, Alpha, Bilingual, Placement, SceneRequest, Scenery, Setting, Source
+from engines.protocols import RGB, Alpha, Bilingual
+from engines.protocols.scenes import Placement, SceneRequest, Scenery, Setting, Source
 from engines.scenes.prompts import SEPARATOR
 from engines.scenes.underpainting import painted_size, repainted, resized, underpainted
 from pipeline.errors import RejectedInput

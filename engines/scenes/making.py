@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from engines.protocols import RGB, SceneRenderer, SceneRequest, Scenery, Subject, Tag
+from engines.protocols import RGB, Subject, Tag
+from engines.protocols.scenes import SceneRenderer, SceneRequest, Scenery
 from engines.scenes.certificate import Certificate, Judges, Work, certify
 from engines.scenes.compositing import lay, paste
 from engines.scenes.matting import sharpened

@@ -7,7 +7,8 @@ from enum import StrEnum
 
 from engines.looks.cutouts import solid
 from engines.looks.regions import bounds
-from engines.protocols import Alpha, Placement
+from engines.protocols import Alpha
+from engines.protocols.scenes import Placement
 from engines.scenes.presets import Pose
 from pipeline.errors import RejectedInput
 

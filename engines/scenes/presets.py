@@ -11,7 +11,8 @@ from typing import Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from engines.protocols import Bilingual, Setting, Tag
+from engines.protocols import Bilingual, Tag
+from engines.protocols.scenes import Setting
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import ConfigurationError, RejectedInput
 

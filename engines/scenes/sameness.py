@@ -12,7 +12,8 @@ from PIL import Image
 
 from engines.looks.cutouts import on_grey, solid
 from engines.looks.regions import Mask, bounds, widened, window
-from engines.protocols import RGB, Alpha, ImageEncoder, Placement, Printed
+from engines.protocols import RGB, Alpha, ImageEncoder, Printed
+from engines.protocols.scenes import Placement
 
 Floats = npt.NDArray[np.float32]
 

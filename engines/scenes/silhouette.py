@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from engines.looks.cutouts import solid
 from engines.looks.regions import Mask, bounds, widened, window
-from engines.protocols import RGB, Alpha, Placement, Segmenter, Subject
+from engines.protocols import RGB, Alpha, Segmenter, Subject
+from engines.protocols.scenes import Placement
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]

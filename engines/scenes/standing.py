@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from engines.looks.cutouts import solid
 from engines.looks.regions import bounds, window
-from engines.protocols import RGB, Alpha, Placement
+from engines.protocols import RGB, Alpha
+from engines.protocols.scenes import Placement
 
 Floats = npt.NDArray[np.float32]
 

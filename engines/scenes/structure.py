@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engines.protocols import RGB, Alpha, DepthEstimator, EdgeDetector
+from engines.protocols import RGB, Alpha
+from engines.protocols.scenes import DepthEstimator, EdgeDetector
 
 CANNY = (100, 200)
 """Hysteresis thresholds, as ControlNet's Canny model was trained with: https://arxiv.org/abs/2302.05543, appendix."""

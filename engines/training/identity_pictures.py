@@ -17,18 +17,8 @@ from PIL import Image, ImageOps
 
 from engines.kit import Kit
 from engines.looks.cutouts import shows_subject
-from engines.protocols import (
-    RGB,
-    Alpha,
-    Bilingual,
-    CatalogFacts,
-    SceneRenderer,
-    SceneRequest,
-    Segmenter,
-    Setting,
-    Subject,
-    Tag,
-)
+from engines.protocols import RGB, Alpha, Bilingual, CatalogFacts, Segmenter, Subject, Tag
+from engines.protocols.scenes import SceneRenderer, SceneRequest, Setting
 from engines.registry import Engines
 from engines.scenes.certificate import Judges, Work, bars_for, failed, measured
 from engines.scenes.compositing import lay

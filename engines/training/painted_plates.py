@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from engines.looks.cutouts import solid
 from engines.looks.regions import bounds
-from engines.protocols import RGB, SceneRequest
+from engines.protocols import RGB
+from engines.protocols.scenes import SceneRequest
 from engines.scenes.presets import Pose
 
 Floats = npt.NDArray[np.float32]

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from engines.looks.cutouts import solid
 from engines.looks.regions import bounds, window
-from engines.protocols import RGB, Alpha, Placement, SceneRequest, Subject
+from engines.protocols import RGB, Alpha, Subject
+from engines.protocols.scenes import Placement, SceneRequest
 from engines.scenes import sameness
 from engines.scenes.certificate import Work
 from engines.scenes.compositing import lay, moved, paste

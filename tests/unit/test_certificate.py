@@ -14,7 +14,8 @@ from PIL import Image
 from engines.devices import Device
 from engines.kit import Kit
 from engines.looks.regions import window
-from engines.protocols import RGB, Bilingual, Placement, Printed, SceneRequest, Setting, Subject
+from engines.protocols import RGB, Bilingual, Printed, Subject
+from engines.protocols.scenes import Placement, SceneRequest, Setting
 from engines.registry import Engines
 from engines.scenes import sameness, silhouette, standing
 from engines.scenes.certificate import Bar, Certificate, Judges, Work, bars_for, certify, failed

@@ -9,7 +9,8 @@ import pytest
 
 from engines.looks.cutouts import solid
 from engines.looks.regions import bounds
-from engines.protocols import RGB, Alpha, Placement, Subject
+from engines.protocols import RGB, Alpha, Subject
+from engines.protocols.scenes import Placement
 from engines.scenes.compositing import lay, paste
 from engines.scenes.matting import sharpened
 from engines.scenes.placement import Aspect, place

@@ -20,16 +20,14 @@ from engines.protocols import (
     Bilingual,
     Brief,
     CatalogFacts,
-    Placement,
     Printed,
     Question,
-    SceneRequest,
     SellingPoint,
-    Setting,
     Subject,
     Tag,
     Witness,
 )
+from engines.protocols.scenes import Placement, SceneRequest, Setting
 from engines.registry import Engines, load_adapters
 from engines.words.vocabulary import vocabulary
 

@@ -10,7 +10,8 @@ import pytest
 
 from engines.devices import Device
 from engines.kit import Kit
-from engines.protocols import SceneRequest, Scenery, Subject, Tag
+from engines.protocols import Subject, Tag
+from engines.protocols.scenes import SceneRequest, Scenery
 from engines.registry import Engines, load_adapters
 from engines.scenes.certificate import Judges
 from engines.scenes.making import Made, Order, make

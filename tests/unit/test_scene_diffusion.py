@@ -15,7 +15,8 @@ import pytest
 
 from engines.devices import Device
 from engines.models import Model
-from engines.protocols import Bilingual, Placement, SceneRequest, Scenery, Setting, Source
+from engines.protocols import Bilingual
+from engines.protocols.scenes import Placement, SceneRequest, Scenery, Setting, Source
 from engines.registry import Engines
 from engines.scenes.compositing import paste
 from engines.scenes.diffusion import Kept, conditioning_scale

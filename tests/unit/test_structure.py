@@ -10,7 +10,8 @@ import pytest
 
 from engines.devices import Device
 from engines.kit import Kit
-from engines.protocols import RGB, Alpha, DepthEstimator, EdgeDetector
+from engines.protocols import RGB, Alpha
+from engines.protocols.scenes import DepthEstimator, EdgeDetector
 from engines.registry import Engines
 from engines.scenes.structure import canny, depth, gradients, outline, over_own_colour, silhouette, soft_edges
 from tests import checkpoints_diffusion

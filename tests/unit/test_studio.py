@@ -9,7 +9,8 @@ import pytest
 
 from engines.devices import Device
 from engines.kit import Kit
-from engines.protocols import RGB, Alpha, Bilingual, Placement, SceneRequest, Setting
+from engines.protocols import RGB, Alpha, Bilingual
+from engines.protocols.scenes import Placement, SceneRequest, Setting
 from engines.registry import Engines, load_adapters
 from engines.scenes.presets import Pose, Preset, Studio, read_presets
 from engines.scenes.studio import plates as plates_module

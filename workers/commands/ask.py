@@ -8,16 +8,7 @@ from typing import Any
 import click
 
 from engines.devices import Device
-from engines.protocols import (
-    Answerer,
-    Brief,
-    Evidence,
-    Printed,
-    Question,
-    Subject,
-    Tag,
-    Witness,
-)
+from engines.protocols import Answerer, Brief, Evidence, Printed, Question, Subject, Tag, Witness
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import EngineDown, RejectedInput
 from pipeline.keys import Recipe
