@@ -1,0 +1,1 @@
+"""Clothes onto people in the picture's plane: splines, targets, what is covered, light, order."""
