@@ -32,6 +32,7 @@ from engines.scenes.certificate import Judges
 from engines.scenes.making import Order, make
 from engines.scenes.placement import Aspect
 from engines.scenes.presets import Preset, read_presets, suited
+from engines.scenes.standing import stands
 from engines.words.trust import review
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput, VitrineError
@@ -103,7 +104,7 @@ def shelf(product: Product) -> Shelf:
     engines, federation = _engines()
     try:
         subject, tags = _seen(product)
-        presets = suited(read_presets(settings().presets), tags)
+        presets = suited(read_presets(settings().presets), tags, stands(subject.alpha))
     except RejectedInput as error:
         return Shelf(product.product_id, product.title, (), str(error))
     judges = Judges(

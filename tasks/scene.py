@@ -14,6 +14,7 @@ from engines.scenes.making import Made, Order, make
 from engines.scenes.placement import Aspect
 from engines.scenes.presets import Preset, suited
 from engines.scenes.prompts import alt_text
+from engines.scenes.standing import stands
 from pipeline.errors import NeedsReview, RejectedInput, VitrineError
 from pipeline.events import ImageRef, Product
 from pipeline.graph import Scope
@@ -101,7 +102,7 @@ def _read_roles(product: Product, _: ImageRef | None) -> Any:
 
 
 @stage(
-    version=1,
+    version=2,
     scope=Scope.PRODUCT,
     slots=tuple(Aspect),
     produces=Scene,
@@ -154,14 +155,13 @@ def order_of(run: Runtime, known: Known, aspect: Aspect, preset: str = "") -> Or
     roles = {image.id: _ROLES.index(image.role) for image in known.product.images}
     image = min(known.cuts, key=lambda one: roles[one])
     photo, cut = known.photos[image], known.cuts[image]
+    held = subject(run, known.product, photo, cut, known.read[image].printed() if image in known.read else ())
     tags = known.tagged.held()
     presets = {name: Preset.model_validate(told) for name, told in run.params["presets"].items()}
-    fitting = [presets[preset]] if preset else suited(presets, tags)
+    fitting = [presets[preset]] if preset else suited(presets, tags, stands(held.alpha))
     return Order(
         photo=photo.image.digest,
-        subject=subject(
-            run, known.product, photo, cut, known.read[image].printed() if image in known.read else ()
-        ),
+        subject=held,
         tags=tags,
         preset=fitting[list(Aspect).index(aspect) % len(fitting)],
         aspect=aspect,

@@ -27,6 +27,9 @@ _GROUND = 0.80
 _CUT = 0.04
 """Of a product's width or height that touch the photo's border, from which the border cut it off."""
 
+_HANGS = frozenset(("lampshade", "pendant-lamp", "hanging-plant"))
+"""Types that never stand: they hang from the top of the picture."""
+
 _THIRD = 1 / 3
 """From the middle to a third, as a share of the width that is left: where a wide picture puts its subject."""
 
@@ -52,13 +55,15 @@ def place(alpha: Alpha, aspect: Aspect, pose: Pose, kinds: Collection[str], seed
     """The placement of the cut-out ``alpha`` (H, W) of a product of these categories and types.
 
     In a wide picture ``seed`` chooses the left or the right third, where the product is narrow enough. What the
-    photo's border cut off lies at the same border of the canvas: a lamp hangs from its top. Raises RejectedInput
+    photo's border cut off lies at the same border of the canvas, and what hangs, at its top. Raises RejectedInput
     for a cut-out without a solid pixel, and for one that opposite borders cut off.
     """
     box = bounds(solid(alpha))
     if box is None:
         raise RejectedInput("no-subject", "the cut-out has no solid pixel: there is nothing to place")
     cut = _cut_off(alpha)
+    if pose is Pose.STANDING and not _HANGS.isdisjoint(kinds):
+        cut |= {"top"}
     if {"left", "right"} <= cut or {"top", "bottom"} <= cut:
         raise RejectedInput(
             "cut-off", "the photo's opposite borders cut the product off: no setting can show it whole"

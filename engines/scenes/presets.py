@@ -113,17 +113,19 @@ def _read(path: Path) -> dict[str, Preset]:
         raise ConfigurationError(f"presets of scenes in {path}: {error}") from error
 
 
-def suited(presets: Mapping[str, Preset], tags: Sequence[Tag]) -> list[Preset]:
+def suited(presets: Mapping[str, Preset], tags: Sequence[Tag], stands: bool = True) -> list[Preset]:
     """The presets that suit a product of these tags, the best first; equal ones in the order of the file.
 
-    Raises RejectedInput where none does.
+    One that cannot stand lies, if need be in a setting that was not made for its kind. Raises RejectedInput where
+    none does.
     """
     kinds = {tag.value for tag in tags if tag.attribute in ("category", "product_type")}
     moods = {tag.value for tag in tags if tag.attribute in ("style", "scene")}
     scores: dict[str, int] = {}
     for name, preset in presets.items():
         fit = 4 * bool(kinds & set(preset.fits)) or (_ANY in preset.fits)
-        if fit and not kinds & set(preset.never):
+        may = not kinds & set(preset.never) if stands else preset.pose is Pose.LYING
+        if may and (fit or not stands):
             scores[name] = fit + len(moods & set(preset.likes))
     if not scores:
         raise RejectedInput(

@@ -21,6 +21,12 @@ _SHADE = 0.03, 0.01, 0.015, 0.04
 """Of the canvas's height: from how far behind the feet's lowest row to how far before it a contact shadow lies, and
 between which rows before it the ground is lit."""
 
+_AIR = 0.15
+"""Of a product's height: so far above its lowest row a part of it is in the air."""
+
+_HANGING = 0.35
+"""Of a product's area: more of it in the air than a balloon over a chair."""
+
 _SIDE = 192
 """Pixels of the canvas's longer side when copies are looked for."""
 
@@ -35,6 +41,21 @@ def size(placement: Placement) -> float:
     """The larger of the product's shares of the canvas's width and height, also of what lies outside it."""
     left, top, right, bottom = placement.crop
     return placement.scale * max((right - left) / placement.width, (bottom - top) / placement.height)
+
+
+def stands(alpha: Alpha) -> bool:
+    """Whether all of a cut-out can stand on one ground seen from the front: a good part that hangs in the air says
+    that the photo was taken from above."""
+    import cv2
+
+    inside = solid(alpha)
+    box = bounds(inside)
+    if box is None:
+        return False
+    _, _, parts, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8))
+    lowest = parts[1:, cv2.CC_STAT_TOP] + parts[1:, cv2.CC_STAT_HEIGHT]
+    air = box[3] - lowest > _AIR * (box[3] - box[1])
+    return float(parts[1:, cv2.CC_STAT_AREA][air].sum()) <= _HANGING * float(inside.sum())
 
 
 def gap(alpha: Alpha, placement: Placement) -> float:

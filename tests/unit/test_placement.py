@@ -8,6 +8,7 @@ import pytest
 from engines.protocols import Alpha, Tag
 from engines.scenes.placement import Aspect, place
 from engines.scenes.presets import Pose, read_presets, suited
+from engines.scenes.standing import stands
 from pipeline.errors import RejectedInput
 
 
@@ -86,3 +87,22 @@ def test_what_is_photographed_from_above_never_stands(category: str, kind: str) 
     fitting = suited(read_presets(), tags)
     assert fitting
     assert {preset.pose for preset in fitting} == {Pose.LYING}
+
+
+def test_what_hangs_in_the_air_in_its_photo_lies() -> None:
+    pots = np.maximum.reduce(
+        [cutout(20 + 90 * n, 20 + 50 * (n % 3), 80 + 90 * n, 80 + 50 * (n % 3)) for n in range(3)]
+    )
+    balloon = np.maximum(cutout(100, 90, 200, 190), cutout(130, 10, 180, 60))
+    assert stands(cutout(20, 20, 80, 180))
+    assert stands(balloon)
+    assert not stands(pots)
+    tags = [Tag("category", "plants", 1.0), Tag("product_type", "potted-plant", 1.0)]
+    assert {preset.pose for preset in suited(read_presets(), tags)} == {Pose.STANDING}
+    assert {preset.pose for preset in suited(read_presets(), tags, stands=False)} == {Pose.LYING}
+
+
+@pytest.mark.parametrize("kind", ["lampshade", "pendant-lamp", "hanging-plant"])
+def test_what_hangs_in_a_room_hangs_from_the_top(kind: str) -> None:
+    assert place(cutout(100, 50, 200, 150), Aspect.SQUARE, Pose.STANDING, ["lighting", kind], 1).top == 0
+    assert place(cutout(100, 50, 200, 150), Aspect.SQUARE, Pose.LYING, ["lighting", kind], 1).top > 0
