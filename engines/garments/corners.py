@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from engines.garments.silhouette import Floats
@@ -49,7 +51,7 @@ def dents(path: Floats) -> list[tuple[int, float, int, int]]:
     hull = _hull(closed)
     on_path = sorted({0, len(path) - 1, *(i for i in hull if i < len(path))})
     found = []
-    for a, b in zip(on_path, on_path[1:], strict=False):
+    for a, b in itertools.pairwise(on_path):
         if b - a < 4:
             continue
         depth = -bulge(path, a, b)

@@ -14,7 +14,9 @@ _NO_BODY = {
     GarmentKind.ACCESSORY: "An accessory is not fitted to people: only what is worn on trunk, arms and legs is.",
 }
 
-_SLEEVED = frozenset({"long-sleeve-top", "sweatshirt", "cardigan", "jacket", "coat", "suit", "shirt", "lab-coat"})
+_SLEEVED = frozenset(
+    {"long-sleeve-top", "sweatshirt", "cardigan", "jacket", "coat", "suit", "shirt", "lab-coat"}
+)
 _LEGGED = frozenset({"trousers", "jeans", "shorts"})
 
 _LEAST_SYMMETRY, _LEAST_SURE = 0.75, 0.35
@@ -34,7 +36,9 @@ def cut_off(alpha: Alpha) -> str:
     cut = [name for name, edge in edges.items() if np.count_nonzero(edge) > _TOUCHING * size]
     if not cut:
         return ""
-    return f"The photo cuts the garment off at the {' and the '.join(cut)}: send a photo that shows all of it."
+    return (
+        f"The photo cuts the garment off at the {' and the '.join(cut)}: send a photo that shows all of it."
+    )
 
 
 def shape_reason(

@@ -31,7 +31,7 @@ def without_gap(subject: Subject) -> Subject:
     left, top, right, bottom = box
     lab = cv2.cvtColor(subject.picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     outside = (subject.alpha < 0.05).astype(np.float32)
-    window = (2 * max(8, (right - left) // 3) + 1,) * 2
+    window = (2 * max(8, round(0.7 * (right - left))) + 1,) * 2
     share = cv2.blur(outside, window)[..., None]
     beside = cv2.blur(lab * outside[..., None], window) / np.maximum(share, 1e-4)
     core = subject.alpha > 0.95
@@ -39,7 +39,9 @@ def without_gap(subject: Subject) -> Subject:
         return subject
     own = np.median(lab[core], axis=0)
     apart = np.linalg.norm(own - beside, axis=2)
-    alike = (apart > _APART) & (np.linalg.norm(lab - beside, axis=2) < _ALIKE * apart) & (share[..., 0] > 0.02)
+    alike = (
+        (apart > _APART) & (np.linalg.norm(lab - beside, axis=2) < _ALIKE * apart) & (share[..., 0] > 0.02)
+    )
     region = np.zeros(alike.shape, bool)
     width, height = right - left, bottom - top
     columns = slice(left + round(_MIDDLE[0] * width), left + round(_MIDDLE[1] * width))

@@ -121,7 +121,7 @@ def upper(path: Floats) -> Places:
     if root is None:
         _sleeveless(path, bend, found)
     else:
-        armpit, opening, outside, back = root
+        armpit, opening, outside = root
         found.parting = armpit
         outer, inner, sure = limb_end(path, bend, outside, armpit)
         found.put(path, "cuff-outer", outer, sure)
@@ -132,17 +132,17 @@ def upper(path: Floats) -> Places:
     return found
 
 
-def _root(path: Floats) -> tuple[int, float, int, int] | None:
-    """The dent below a sleeve: its point, the limb's ratio, the point across the limb, and where the hull is met again."""
+def _root(path: Floats) -> tuple[int, float, int] | None:
+    """The dent below a sleeve: its point, the limb's ratio, and the point across the limb."""
     height = float(path[:, 1].max())
-    best: tuple[float, tuple[int, float, int, int]] | None = None
-    for point, depth, start, back in dents(path):
+    best: tuple[float, tuple[int, float, int]] | None = None
+    for point, depth, start, _ in dents(path):
         u, v = path[point]
         if depth < 0.02 or u < 0.06 or not 0.1 * height < v < 0.97 * height or path[start, 0] <= u:
             continue
         ratio, across = isthmus(path, point, reach_of(path, 0.1))
         if ratio >= LIMB and (best is None or depth * ratio > best[0]):
-            best = depth * ratio, (point, ratio, across, back)
+            best = depth * ratio, (point, ratio, across)
     return best[1] if best else None
 
 
@@ -240,9 +240,13 @@ def _sleeveless(path: Floats, bend: Floats, found: Places) -> None:
     shoulder = int(shoulders[np.argmax(worth)])
     found.put(path, "shoulder", shoulder, _sure(bend[shoulder]))
     found.put(path, "collar", *_collar(path, bend, shoulder))
-    below = upper_part[(upper_part > shoulder + 3) & (path[upper_part, 1] > path[shoulder, 1] + 0.08 * height)]
+    below = upper_part[
+        (upper_part > shoulder + 3) & (path[upper_part, 1] > path[shoulder, 1] + 0.08 * height)
+    ]
     if len(below):
-        worth = np.clip(bend[below], -30, 60) / 60 - np.abs(path[below, 1] - path[shoulder, 1] - 0.25 * height)
+        worth = np.clip(bend[below], -30, 60) / 60 - np.abs(
+            path[below, 1] - path[shoulder, 1] - 0.25 * height
+        )
         armpit = int(below[np.argmax(worth)])
         found.put(path, "armpit", armpit, 0.5 * _sure(bend[armpit]))
 

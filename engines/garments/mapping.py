@@ -15,6 +15,7 @@ from engines.garments.silhouette import Floats, Half, Silhouette, silhouette
 from engines.protocols import RGB, Alpha
 from engines.protocols.fitting import Garment, GarmentKind, GarmentMap, Landmark, Side
 from engines.scenes.matting import sharpened
+from pipeline.errors import RejectedInput
 
 _APART = 0.08
 """Of a garment's height: a place that lies so far from its counterpart's mirror image is half as sure."""
@@ -25,20 +26,25 @@ def map_garment(garment: Garment) -> GarmentMap:
     refused = kind_reason(garment.kind)
     if refused:
         return GarmentMap(garment.kind, garment.side, {}, {}, 0.0, 0.0, refused)
+    if not (garment.subject.alpha < 0.05).any():
+        raise RejectedInput(
+            "no-background",
+            "the cut-out covers all of the photo: send a photo of the garment with space around it",
+        )
     subject = sharpened(garment.subject)
     if garment.kind is GarmentKind.LOWER:
         subject = without_gap(subject)
     sil = silhouette(subject.alpha)
     legs = forked(sil, garment.kind)
     left, right = (places(half.path, garment.kind, legs) for half in sil.halves)
-    lines = [_settled(sil, half, own, subject.picture) for half, own in zip(sil.halves, (left, right), strict=True)]
+    lines = [
+        _settled(sil, half, own, subject.picture) for half, own in zip(sil.halves, (left, right), strict=True)
+    ]
     landmarks = _landmarks(sil, (left, right), garment.side, legs)
     masks = _parts(sil, (left, right), lines, garment, legs, subject.alpha)
     sure = float(np.mean([mark.confidence for mark in landmarks.values()])) * min(1.0, sil.symmetry / 0.9)
     why = cut_off(garment.subject.alpha) or shape_reason(garment, sil, left, right, legs, sure)
-    return GarmentMap(
-        garment.kind, garment.side, landmarks, masks, sil.symmetry, round(sure, 4), why
-    )
+    return GarmentMap(garment.kind, garment.side, landmarks, masks, sil.symmetry, round(sure, 4), why)
 
 
 def _settled(sil: Silhouette, half: Half, own: Places, picture: RGB) -> Floats:
@@ -66,7 +72,7 @@ def _landmarks(sil: Silhouette, both: tuple[Places, Places], side: Side, legs: b
                 sure *= 0.5 + 0.5 * float(np.exp(-((apart / _APART) ** 2)))
             else:
                 sure *= 0.5
-            (x, y), = sil.in_photo(np.array([[u, v]]), half.sign)
+            ((x, y),) = sil.in_photo(np.array([[u, v]]), half.sign)
             found[f"{name}-{of}"] = Landmark(float(x), float(y), round(sure, 4))
     for name, at in CENTRES.items():
         if (name == "crotch") != legs and name == "crotch":
@@ -91,19 +97,21 @@ def _parts(
     right = float(sil.solid.shape[1])
     bottom = float(sil.solid.shape[0])
     if all("waist" in own.points for own in both) and (legs or base == "torso"):
-        waist = [sil.upright(_point(own, "waist"), h.sign)[0] for h, own in zip(sil.halves, both, strict=True)]
+        waist = [
+            sil.upright(_point(own, "waist"), h.sign)[0] for h, own in zip(sil.halves, both, strict=True)
+        ]
         (ax, ay), (bx, by) = waist
         slope = (by - ay) / max(bx - ax, 1e-6)
-        below = np.array([[0, ay - slope * ax], [right, ay + slope * (right - ax)], [right, bottom], [0, bottom]])
+        below = np.array(
+            [[0, ay - slope * ax], [right, ay + slope * (right - ax)], [right, bottom], [0, bottom]]
+        )
         if not any(own.bib for own in both) and "armpit" not in both[0].points:
             below[:2, 1] = 0
         areas.append(("hips" if legs else "skirt", below))
     if legs:
         fork = np.mean([sil.upright(h.path[[-1]], h.sign)[0] for h in sil.halves], axis=0)
         for edge, of in zip((0.0, right), sides(garment.side), strict=True):
-            areas.append(
-                (f"{of}-leg", np.array([fork, [edge, fork[1]], [edge, bottom], [fork[0], bottom]]))
-            )
+            areas.append((f"{of}-leg", np.array([fork, [edge, fork[1]], [edge, bottom], [fork[0], bottom]])))
     for index, (own, of) in enumerate(zip(both, sides(garment.side), strict=True)):
         if own.parting is None:
             continue

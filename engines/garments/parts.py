@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.garments.silhouette import Floats, Silhouette
-from engines.protocols import Alpha
+from engines.protocols import RGB, Alpha
 
 PARTS = ("torso", "left-sleeve", "right-sleeve", "collar", "hips", "left-leg", "right-leg", "skirt")
 """In the order of their labels, from 1 on; 0 is no garment."""
@@ -84,3 +84,26 @@ def collar(sil: Silhouette, ends: tuple[int, int], side: str) -> Floats:
     down = np.array([-along[1], along[0]]) * 2 * _COLLAR_DEPTH[side]
     below = middle + along * np.cos(t) + down * np.sin(t)
     return np.vstack([left[::-1], right, below])
+
+
+def packed(masks: Mapping[str, Alpha], shape: tuple[int, int]) -> RGB:
+    """(H, W, 3) that says it all in one picture: red is the number of the part that a pixel is mostly of (its place
+    in ``PARTS``, from 1 on), green how much of the pixel the garment covers."""
+    out = np.zeros((*shape, 3), np.uint8)
+    if masks:
+        stack = np.stack(list(masks.values()))
+        numbers = np.array([1 + PARTS.index(name) for name in masks], np.uint8)
+        total = stack.sum(axis=0)
+        out[..., 0] = np.where(total > 0, numbers[stack.argmax(axis=0)], 0)
+        out[..., 1] = np.clip(total * 255 + 0.5, 0, 255)
+    return out
+
+
+def unpacked(picture: RGB) -> Mapping[str, Alpha]:
+    """The parts' masks out of what ``packed`` made of them, with edges between parts that are not soft any more."""
+    cover = picture[..., 1].astype(np.float32) / np.float32(255)
+    return {
+        PARTS[int(value) - 1]: np.where(picture[..., 0] == value, cover, np.float32(0))
+        for value in np.unique(picture[..., 0])
+        if value
+    }

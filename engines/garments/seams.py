@@ -22,11 +22,13 @@ def seam(sil: Silhouette, half: Half, picture: RGB, parting: int, armpit: Floats
 
     start = sil.upright(half.path[[parting]], half.sign)[0]
     end = sil.upright(armpit[None], half.sign)[0]
-    rows = int(round(start[1])) - int(round(end[1]))
+    rows = round(float(start[1])) - round(float(end[1]))
     if rows < 4:
         return np.empty((0, 2))
     height, width = sil.solid.shape
-    grey = cv2.warpAffine(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), sil.there, (width, height), flags=cv2.INTER_AREA)
+    grey = cv2.warpAffine(
+        cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), sil.there, (width, height), flags=cv2.INTER_AREA
+    )
     level = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 1.0)
     level = cv2.blur(level, (1, 9))
     valley = np.abs(cv2.Sobel(level, cv2.CV_32F, 1, 0, ksize=3)) / 8 + np.maximum(
@@ -34,7 +36,7 @@ def seam(sil: Silhouette, half: Half, picture: RGB, parting: int, armpit: Floats
     )
     reach = max(3, round(_STRAY * sil.unit))
     offsets = np.arange(-reach, reach + 1)
-    ys = int(round(start[1])) - np.arange(rows + 1)
+    ys = round(float(start[1])) - np.arange(rows + 1)
     straight = start[0] + (end[0] - start[0]) * np.arange(rows + 1) / rows
     xs = np.clip(np.round(straight[:, None] + offsets).astype(int), 0, width - 1)
     seen = valley[np.clip(ys, 0, height - 1)[:, None], xs]

@@ -92,7 +92,7 @@ def silhouette(alpha: Alpha) -> Silhouette:
     low, high = turned_points.min(axis=0), turned_points.max(axis=0)
     scale = SIDE / float((high - low).max())
     margin = SIDE // 16
-    width, height = (int(round(v)) + 2 * margin for v in (high - low) * scale)
+    width, height = (round(float(v)) + 2 * margin for v in (high - low) * scale)
     move = np.array([[scale, 0, margin - low[0] * scale], [0, scale, margin - low[1] * scale], [0, 0, 1]])
     there = (move @ rotation)[:2]
     flat = cv2.warpAffine(rough.astype(np.float32), there, (width, height), flags=cv2.INTER_AREA)
