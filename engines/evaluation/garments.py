@@ -82,7 +82,9 @@ def measure(
         diagonal = float(np.hypot(box[2] - box[0], box[3] - box[1]))
         for name, (x, y) in one.places.items():
             mark = found.landmarks.get(name) if isinstance(found, GarmentMap) else None
-            off = None if mark is None else float(np.hypot(mark.x - x * width, mark.y - y * height)) / diagonal
+            off = (
+                None if mark is None else float(np.hypot(mark.x - x * width, mark.y - y * height)) / diagonal
+            )
             errors.append(Error(one.photos, one.file, name, off))
     return errors
 

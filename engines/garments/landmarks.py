@@ -56,6 +56,9 @@ NAMES: Mapping[str, str] = {
 _LEAN = 0.08
 """How much further in the armpit is than where a sleeve that lies on the body leaves it, a unit of height."""
 
+_UNEVEN = 0.06
+"""Of a garment's height, by which its armpits may differ before the lower one is doubted."""
+
 LIMB = 1.45
 """Times as long as the shortest way across: the outline of a sleeve. A waist comes to 1.3, a cap sleeve to 1.5."""
 
@@ -98,8 +101,9 @@ def places(path: Floats, kind: GarmentKind, legs: bool) -> Places:
     if kind is GarmentKind.LOWER:
         return lower(path, legs)
     found = upper(path)
-    if kind is GarmentKind.DRESS and "armpit" in found.at:
-        found.put(path, "waist", *narrowest(path, found.at["armpit"], found.at["hem"]))
+    if kind is GarmentKind.DRESS and "armpit" in found.points:
+        begin = found.at.get("armpit", found.parting or 0)
+        found.put(path, "waist", *narrowest(path, begin, found.at["hem"]))
     return found
 
 
@@ -117,7 +121,7 @@ def upper(path: Floats) -> Places:
     """Of a half outline from the neck's middle to the hem's."""
     found = Places()
     bend = turning(path, reach_of(path))
-    root = _root(path)
+    root = _root(path, bend)
     if root is None:
         _sleeveless(path, bend, found)
     else:
@@ -132,14 +136,20 @@ def upper(path: Floats) -> Places:
     return found
 
 
-def _root(path: Floats) -> tuple[int, float, int] | None:
+def _root(path: Floats, bend: Floats) -> tuple[int, float, int] | None:
     """The dent below a sleeve: its point, the limb's ratio, and the point across the limb."""
     height = float(path[:, 1].max())
     best: tuple[float, tuple[int, float, int]] | None = None
-    for point, depth, start, _ in dents(path):
+    for point, depth, start, back in dents(path):
         u, v = path[point]
-        if depth < 0.02 or u < 0.06 or not 0.1 * height < v < 0.97 * height or path[start, 0] <= u:
+        if depth < 0.02 or u < 0.06 or not 0.1 * height < v < 0.97 * height or path[start, 0] < u + 0.05:
             continue
+        # A waist below a short sleeve is in the same dent as the armpit and deeper: the armpit is where it is sharp.
+        above = [
+            i for i in range(start + 2, back - 1) if v - 0.3 < path[i, 1] < v and abs(path[i, 0] - u) < 0.1
+        ]
+        sharp = [i for i in above if bend[i] < -35 and bend[i] == bend[i - 6 : i + 7].min()]
+        point = max([point, *sharp], key=lambda i: isthmus(path, i, reach_of(path, 0.1))[0])
         ratio, across = isthmus(path, point, reach_of(path, 0.1))
         if ratio >= LIMB and (best is None or depth * ratio > best[0]):
             best = depth * ratio, (point, ratio, across)
@@ -276,6 +286,17 @@ def lower(path: Floats, legs: bool) -> Places:
     else:
         found.put(path, "hem", *_hem(path, bend, waist))
     return found
+
+
+def agree(one: Places, other: Places) -> None:
+    """Move an armpit that is much lower than the other one up to it: there the sleeve lies against the body."""
+    for low, high in ((one, other), (other, one)):
+        if low.parting is None or high.parting is None:
+            continue
+        (u, v, sure), level = low.points["armpit"], high.points["armpit"][1]
+        if v - level > _UNEVEN:
+            low.points["armpit"] = u - _LEAN * (v - level), level, min(sure, 0.5)
+            low.at.pop("armpit", None)
 
 
 def _bib(path: Floats, bend: Floats, top: int) -> int | None:

@@ -9,7 +9,7 @@ import numpy as np
 from engines.garments import parts
 from engines.garments.fitness import cut_off, kind_reason, shape_reason
 from engines.garments.gaps import without_gap
-from engines.garments.landmarks import CENTRES, Places, forked, places
+from engines.garments.landmarks import CENTRES, Places, agree, forked, places
 from engines.garments.seams import seam
 from engines.garments.silhouette import Floats, Half, Silhouette, silhouette
 from engines.protocols import RGB, Alpha
@@ -37,6 +37,7 @@ def map_garment(garment: Garment) -> GarmentMap:
     sil = silhouette(subject.alpha)
     legs = forked(sil, garment.kind)
     left, right = (places(half.path, garment.kind, legs) for half in sil.halves)
+    agree(left, right)
     lines = [
         _settled(sil, half, own, subject.picture) for half, own in zip(sil.halves, (left, right), strict=True)
     ]
