@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,11 +125,11 @@ def main() -> None:
         folders["clothing"] = given.clothing
     engines = Engines(kit, Device.choose(threads=2))
     errors = measure(read_labelled(), folders, engines.get("u2netp"), engines.get("contour"))
-    print(table(errors))
+    sys.stdout.write(table(errors) + "\n")
     for error in errors:
         if error.off is None or error.off > _NEAR:
             off = "not found" if error.off is None else f"{error.off:.1%}"
-            print(f"{error.photos} {error.file} {error.landmark}: {off}")
+            sys.stdout.write(f"{error.photos} {error.file} {error.landmark}: {off}\n")
 
 
 if __name__ == "__main__":

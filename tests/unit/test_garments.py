@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -21,10 +19,9 @@ from engines.registry import Engines
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 
-Points = Sequence[tuple[float, float]]
-"""The half of a garment on the picture's right, from the top's middle to the bottom's, x from the axis."""
-
 SIZE, AXIS = 480, 240
+
+# The half of a garment on the picture's right, from the top's middle to the bottom's, x from the axis.
 
 T_SHIRT: dict[str, tuple[float, float]] = {
     "collar-centre": (0, 62),
@@ -49,9 +46,9 @@ TROUSERS = {
 }
 SHORTS = TROUSERS | {"leg-outer": (125, 300), "leg-inner": (25, 310)}
 SKIRT = {"waist": (60, 60), "hem": (140, 400)}
-DRESS = T_SHIRT | {
-    "collar": (30, 40),
+DRESS: dict[str, tuple[float, float]] = {
     "collar-centre": (0, 52),
+    "collar": (30, 40),
     "shoulder": (70, 50),
     "cuff-outer": (125, 95),
     "cuff-inner": (100, 125),
@@ -67,7 +64,7 @@ VEST = {
     "armpit": (100, 160),
     "hem": (100, 420),
 }
-FOUR = {
+DRAWN = {
     "t-shirt": (T_SHIRT, GarmentKind.UPPER),
     "long sleeves": (LONG_SLEEVES, GarmentKind.UPPER),
     "trousers": (TROUSERS, GarmentKind.LOWER),
@@ -122,9 +119,9 @@ def expected(half: dict[str, tuple[float, float]]) -> set[str]:
 
 
 @pytest.mark.parametrize("turned", [0, 12, -25])
-@pytest.mark.parametrize("name", FOUR)
+@pytest.mark.parametrize("name", DRAWN)
 def test_the_places_of_a_drawn_garment_are_where_they_were_drawn(name: str, turned: float) -> None:
-    half, kind = FOUR[name]
+    half, kind = DRAWN[name]
     found = map_garment(garment(drawn(half, turned), kind))
     assert found.unsupported == ""
     assert found.landmarks.keys() == expected(half)
@@ -134,9 +131,9 @@ def test_the_places_of_a_drawn_garment_are_where_they_were_drawn(name: str, turn
     assert found.symmetry > 0.95
 
 
-@pytest.mark.parametrize("name", FOUR)
+@pytest.mark.parametrize("name", DRAWN)
 def test_parts_cover_the_garment_and_lie_on_their_sides(name: str) -> None:
-    half, kind = FOUR[name]
+    half, kind = DRAWN[name]
     asked = garment(drawn(half), kind)
     found = map_garment(asked)
     assert set(found.parts) <= set(PARTS)
