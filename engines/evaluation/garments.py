@@ -1,16 +1,12 @@
 """How far the places of garments that an engine finds are from those that a person placed.
 
-    python -m engines.evaluation.garments [--clothing FOLDER]
-
 The error is the distance as a share of the diagonal of the garment's box. ``garment_landmarks.csv`` names the photos:
 ``openvto`` are the kit's, ``clothing`` is a folder that is no part of the repository and is left out without one.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,18 +15,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from engines.devices import Device
-from engines.kit import Kit
 from engines.looks.cutouts import solid
 from engines.looks.regions import bounds
 from engines.protocols import Segmenter, Subject
 from engines.protocols.fitting import Garment, GarmentKind, GarmentMap, GarmentMapper, Side
-from engines.registry import Engines
 
 TABLE = Path(__file__).with_name("garment_landmarks.csv")
 
 _LONGEST = 1024
-_NEAR = 0.05
+NEAR = 0.05
+"""Of the garment's diagonal: a place that is off by no more is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,31 +100,9 @@ def table(errors: Sequence[Error]) -> str:
         if not len(off):
             lines.append(f"| {name} | {len(groups[name])} | 0 | | | | 0 % |")
             continue
-        near = int((off <= _NEAR).sum()) / len(groups[name])
+        near = int((off <= NEAR).sum()) / len(groups[name])
         lines.append(
             f"| {name} | {len(groups[name])} | {len(off)} | {off.mean():.1%} | {np.median(off):.1%} "
             f"| {np.percentile(off, 90):.1%} | {near:.0%} |"
         )
     return "\n".join(lines)
-
-
-def main() -> None:
-    """Print the table, and the places that are off by more than 5 %."""
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    asked.add_argument("--clothing", type=Path, help="folder of the photos named clothing")
-    given = asked.parse_args()
-    kit = Kit()
-    folders = {"openvto": kit.path("photos-openvto") / "clothes"}
-    if given.clothing:
-        folders["clothing"] = given.clothing
-    engines = Engines(kit, Device.choose(threads=2))
-    errors = measure(read_labelled(), folders, engines.get("u2netp"), engines.get("contour"))
-    sys.stdout.write(table(errors) + "\n")
-    for error in errors:
-        if error.off is None or error.off > _NEAR:
-            off = "not found" if error.off is None else f"{error.off:.1%}"
-            sys.stdout.write(f"{error.photos} {error.file} {error.landmark}: {off}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -31,26 +31,23 @@ from engines.garments.silhouette import Floats, Silhouette
 from engines.protocols.fitting import GarmentKind
 
 NAMES: Mapping[str, str] = {
-    "collar-left": "where the collar or neckline meets the shoulder",
-    "collar-right": "the same on the other side",
     "collar-centre": "the middle of the collar's upper edge",
-    "shoulder-left": "the shoulder's end, where the sleeve begins",
-    "shoulder-right": "",
-    "armpit-left": "the lower end of the armhole",
-    "armpit-right": "",
-    "cuff-outer-left": "",
-    "cuff-inner-left": "",
-    "cuff-outer-right": "",
-    "cuff-inner-right": "",
-    "hem-left": "",
-    "hem-right": "",
-    "waist-left": "",
-    "waist-right": "",
-    "crotch": "",
-    "leg-outer-left": "",
-    "leg-inner-left": "",
-    "leg-outer-right": "",
-    "leg-inner-right": "",
+    "crotch": "where the legs part",
+    **{
+        f"{place}-{side}": told
+        for side in ("left", "right")
+        for place, told in {
+            "collar": "where the collar or neckline meets the shoulder",
+            "shoulder": "the shoulder's end, where a sleeve begins",
+            "armpit": "the lower end of the armhole",
+            "cuff-outer": "the corner of a sleeve's end on the shoulder's side",
+            "cuff-inner": "the corner of a sleeve's end on the body's side",
+            "hem": "the lower corner of a top's, a dress's or a skirt's side",
+            "waist": "the upper corner of trousers or a skirt, or the narrowest place of a dress",
+            "leg-outer": "the outer corner of a leg's end",
+            "leg-inner": "the inner corner of a leg's end",
+        }.items()
+    },
 }
 
 _LEAN = 0.08
