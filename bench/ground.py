@@ -31,6 +31,7 @@ from tasks.caption import Captioned
 from tasks.cutout import CutOut
 from tasks.embed_image import EmbeddedImage, Vector
 from tasks.embed_text import EmbeddedText
+from tasks.garment import GarmentMapped
 from tasks.index import Indexed
 from tasks.photo import Photo
 from tasks.pitch import Pitched, PointValue, Rest
@@ -206,6 +207,8 @@ def canned(stage: str, product: str, target: str) -> Outcome:
             return Pitched(
                 points=(PointValue(en=f"A red shoe: {key}.", zh=f"红色的鞋：{key}。", rests_on=rests_on),)
             )
+        case "garment":
+            return GarmentMapped(kind=None, types=(), photos=())
         case "embed_image":
             return EmbeddedImage(image=_vector(key), cutout=_vector(f"{key}/cutout"))
         case "embed_text":

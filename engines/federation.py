@@ -26,6 +26,7 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "embedder": "conse",
         "image_encoder": "efficientnet_lite2",
         "scene_renderer": "studio",
+        "garment_mapper": "contour",
     }
 )
 

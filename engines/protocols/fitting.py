@@ -62,9 +62,10 @@ class Landmark:
 class GarmentMap:
     """Where a garment's places and parts are in its photo.
 
-    ``landmarks`` by name, such as ``left-cuff-outer``. ``parts`` by name (``torso``, ``left-sleeve``, ``collar``,
-    ``left-leg`` …), each (H, W) in [0, 1]; together they cover the cut-out. ``symmetry`` in [0, 1] is how alike its
-    halves are. ``unsupported`` says why nothing can be fitted with it, empty where it can.
+    ``landmarks`` by name, such as ``cuff-outer-left``. ``parts`` by name (``torso``, ``left-sleeve``, ``collar``,
+    ``left-leg`` …), each (H, W) in [0, 1]; their sum is the garment: the cut-out with its edge sharpened and without
+    what it held of the background between the legs. ``symmetry`` in [0, 1] is how alike its halves are.
+    ``unsupported`` says why nothing can be fitted with it, empty where it can.
     """
 
     kind: GarmentKind

@@ -63,7 +63,7 @@ def test_an_engine_that_asks_for_the_photos_gets_them(
 
 def test_show_tells_what_the_shop_shows_and_how_it_came_about(running: Running, bag: str) -> None:
     known = running.json("show", bag)
-    stages = {"photo", "screen", "read_text", "cutout", "caption", "tag", "pitch"}
+    stages = {"photo", "screen", "read_text", "cutout", "caption", "tag", "pitch", "garment"}
     stages |= {"embed_image", "embed_text", "index"}
     assert {run["stage"] for run in known["runs"]} == stages
     told = running.ok("show", bag)

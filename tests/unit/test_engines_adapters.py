@@ -27,9 +27,11 @@ from engines.protocols import (
     Tag,
     Witness,
 )
+from engines.protocols.fitting import Garment, GarmentKind, GarmentMap, Side
 from engines.protocols.scenes import Placement, SceneRequest, Setting
 from engines.registry import Engines, load_adapters
 from engines.words.vocabulary import vocabulary
+from pipeline.errors import RejectedInput
 
 UNTOLD = Bilingual("A product photo.", "一张商品照片。")
 GARMENTS = ["pants/1_front", "pants/1_back", "shirts/3_front", "jackets/3_front"]
@@ -101,6 +103,21 @@ def brief(picture: RGB) -> Brief:
     return Brief(CatalogFacts(brand="Acme"), held, (), lambda: [whole(picture)])
 
 
+def garment(picture: RGB) -> Garment:
+    """What is darker than paper, as an upper garment."""
+    return Garment(
+        Subject(picture, (picture.min(axis=2) < 200).astype(np.float32)), GarmentKind.UPPER, Side.FRONT
+    )
+
+
+def mapped(found: GarmentMap | RejectedInput) -> Any:
+    """A map in numbers, one refusal like the other."""
+    if isinstance(found, RejectedInput):
+        return np.zeros(1)
+    marks = [(mark.x, mark.y, mark.confidence) for mark in found.landmarks.values()]
+    return np.concatenate([np.array(marks).ravel(), [part.mean() for part in found.parts.values()]])
+
+
 def scene(picture: RGB) -> SceneRequest:
     """A small canvas with a disc of the picture on its ground."""
     canvas = np.asarray(Image.fromarray(picture).resize((48, 48)))
@@ -132,6 +149,7 @@ RUNS: dict[str, Callable[[Any, Sequence[RGB]], list[Any]]] = {
     "conse": lambda engine, pictures: [*engine.embed_photos([whole(one) for one in pictures])],
     "gradient_edges": lambda engine, pictures: engine.edges(pictures),
     "attributes": lambda engine, pictures: engine.answer([asked(one) for one in pictures]),
+    "contour": lambda engine, pictures: [mapped(one) for one in engine.map([garment(p) for p in pictures])],
     "studio": lambda engine, pictures: [
         one.picture for one in engine.render([scene(one) for one in pictures])
     ],

@@ -15,6 +15,7 @@ from engines.evaluation.scores import AttributeScores, Case, Said, mistakes, sco
 from engines.words.vocabulary import vocabulary
 from pipeline.errors import RejectedInput
 from workers.bootstrap import build_kit
+from workers.commands.evaluate_garments import garments
 from workers.commands.evaluate_retrieval import retrieval
 from workers.commands.evaluation_report import Report, print_report
 from workers.commands.terminal import console, print_json
@@ -34,6 +35,7 @@ def evaluate() -> None:
 
 
 evaluate.add_command(retrieval)
+evaluate.add_command(garments)
 
 
 @evaluate.command()
