@@ -28,6 +28,7 @@ _NEEDED: dict[GarmentKind, tuple[tuple[str, tuple[int, int]], ...]] = {
     GarmentKind.FOOTWEAR: (("ankles", ANKLES), ("feet", TOES)),
     GarmentKind.ACCESSORY: (("shoulders", SHOULDERS),),
 }
+_DOWN_TO_HIPS = (GarmentKind.UPPER, GarmentKind.OUTERWEAR, GarmentKind.ACCESSORY)
 _OVER_TORSO = (GarmentKind.UPPER, GarmentKind.OUTERWEAR, GarmentKind.DRESS)
 _OVER_LEGS = (GarmentKind.LOWER, GarmentKind.DRESS)
 
@@ -45,26 +46,26 @@ def fit_for(kind: GarmentKind, person: Person) -> None:
     """Nothing where the person can wear it; else a RejectedInput whose sentence says what photo is needed."""
     missing = [part for part, both in _NEEDED[kind] if not all(_in_view(person, one) for one in both)]
     if missing:
+        down = "the body down to the hips" if kind in _DOWN_TO_HIPS else "the whole body down to the feet"
         raise RejectedInput(
-            "half-body",
-            f"The {_listed(missing)} cannot be seen: a photo is needed that shows "
-            f"{'the whole body down to the feet' if kind in (*_OVER_LEGS, GarmentKind.FOOTWEAR) else 'the body down to the hips'}.",
+            "half-body", f"The {_listed(missing)} cannot be seen: a photo is needed that shows {down}."
         )
     if kind is GarmentKind.FOOTWEAR:
         return
-    if facing_away(person):
-        raise RejectedInput(
-            "facing-away", "No face is seen: a photo from the front is needed, with the face towards the camera."
-        )
-    if kind is GarmentKind.ACCESSORY:
-        return
     if abs(lean(person)) > _MOST_LEAN:
         raise RejectedInput(
-            "not-upright", "The person lies or leans far over: a photo is needed that shows them standing upright."
+            "not-upright",
+            "The person lies or leans far over: a photo is needed that shows them standing upright.",
+        )
+    if facing_away(person):
+        raise RejectedInput(
+            "facing-away",
+            "No face is seen: a photo from the front is needed, with the face towards the camera.",
         )
     if shoulder_share(person) < _LEAST_WIDTH:
         raise RejectedInput(
-            "turned-sideways", "The person is turned sideways: a photo is needed that shows them from the front."
+            "turned-sideways",
+            "The person is turned sideways: a photo is needed that shows them from the front.",
         )
     if kind in _OVER_TORSO and arms_before_torso(person):
         raise RejectedInput(
@@ -72,7 +73,9 @@ def fit_for(kind: GarmentKind, person: Person) -> None:
             "Arms or hands are before the chest: a photo is needed with the arms hanging beside the body.",
         )
     if kind in _OVER_LEGS and _seated(person):
-        raise RejectedInput("seated", "The person is sitting: a photo is needed that shows them standing upright.")
+        raise RejectedInput(
+            "seated", "The person is sitting: a photo is needed that shows them standing upright."
+        )
 
 
 def facing_away(person: Person) -> bool:

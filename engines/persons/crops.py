@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import atan2, ceil, cos, pi, sin
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,9 @@ def whole(picture: RGB) -> Square:
 def standing(foot: Points, head: Points, scale: float) -> Square:
     """Around ``foot`` so that ``head`` is straight above it; ``scale`` times their distance to each side."""
     across, up = float(head[0] - foot[0]), float(foot[1] - head[1])
-    return Square(float(foot[0]), float(foot[1]), 2 * scale * float(np.hypot(across, up)), pi / 2 - atan2(up, across))
+    return Square(
+        float(foot[0]), float(foot[1]), 2 * scale * float(np.hypot(across, up)), pi / 2 - atan2(up, across)
+    )
 
 
 def cut(picture: RGB, square: Square, cells: int) -> npt.NDArray[np.float32]:
@@ -81,7 +84,9 @@ def lay_back(raster: Alpha, square: Square, shape: tuple[int, int]) -> Alpha:
     return np.asarray(_sampled(raster, back, shape), np.float32)
 
 
-def _sampled(values: npt.NDArray[np.generic], onto: Affine, shape: tuple[int, int]) -> npt.NDArray[np.generic]:
+def _sampled(
+    values: npt.NDArray[np.generic], onto: Affine, shape: tuple[int, int]
+) -> npt.NDArray[np.generic]:
     """``values`` at (H, W): ``onto`` takes a place of the answer to one of ``values``, between pixels' middles too."""
     import cv2
 

@@ -27,9 +27,11 @@ from engines.protocols import (
     Tag,
     Witness,
 )
+from engines.protocols.fitting import Person
 from engines.protocols.scenes import Placement, SceneRequest, Setting
 from engines.registry import Engines, load_adapters
 from engines.words.vocabulary import vocabulary
+from pipeline.errors import RejectedInput
 
 UNTOLD = Bilingual("A product photo.", "一张商品照片。")
 GARMENTS = ["pants/1_front", "pants/1_back", "shirts/3_front", "jackets/3_front"]
@@ -132,6 +134,7 @@ RUNS: dict[str, Callable[[Any, Sequence[RGB]], list[Any]]] = {
     "conse": lambda engine, pictures: [*engine.embed_photos([whole(one) for one in pictures])],
     "gradient_edges": lambda engine, pictures: engine.edges(pictures),
     "attributes": lambda engine, pictures: engine.answer([asked(one) for one in pictures]),
+    "mediapipe": lambda engine, pictures: engine.read(pictures),
     "studio": lambda engine, pictures: [
         one.picture for one in engine.render([scene(one) for one in pictures])
     ],
@@ -155,6 +158,10 @@ def comparable(answer: Any) -> Any:
     """An answer as names and numbers."""
     if isinstance(answer, np.ndarray):
         return answer.ravel()[:: max(1, answer.size // 1000)]
+    if isinstance(answer, Person):
+        return comparable(np.concatenate([answer.pose.ravel(), answer.mask.ravel()]))
+    if isinstance(answer, RejectedInput):
+        return {answer.reason: 1.0}
     if isinstance(answer, list) and answer and isinstance(answer[0], Tag):
         return {(tag.attribute, tag.value): tag.confidence for tag in answer}
     if isinstance(answer, list) and answer and isinstance(answer[0], SellingPoint):
