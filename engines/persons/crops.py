@@ -85,8 +85,8 @@ def lay_back(raster: Alpha, square: Square, shape: tuple[int, int]) -> Alpha:
 
 
 def _sampled(
-    values: npt.NDArray[np.generic], onto: Affine, shape: tuple[int, int]
-) -> npt.NDArray[np.generic]:
+    values: npt.NDArray[Any], onto: Affine, shape: tuple[int, int]
+) -> npt.NDArray[Any]:
     """``values`` at (H, W): ``onto`` takes a place of the answer to one of ``values``, between pixels' middles too."""
     import cv2
 
