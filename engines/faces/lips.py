@@ -5,22 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from engines.faces.light import LUMINANCE, decoded, encoded, light_on
 from engines.faces.outlines import LIPS_INNER, LIPS_OUTER, covered, smooth_loop
 from engines.looks.colours import lab
 from engines.looks.cutouts import solid
-from engines.looks.exposure import linear
 from engines.protocols import RGB, Alpha
 from engines.protocols.fitting import Finish, Points
 from pipeline.errors import RejectedInput
 
-Floats = npt.NDArray[np.float64]
-
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
-
 _LEAST_MOUTH = 16
 """Pixels from corner to corner under which there are no lips to paint."""
+
+_MOST_YAW = 45.0
 
 _SOFT = 0.018
 """The width of the edge as a share of the mouth's."""
@@ -29,10 +26,7 @@ _LIT = 0.7
 """The share of the lips that is darker than a swatch of their colour would be: the rest is light on them."""
 
 _SHUT = 0.08
-"""A gap between the lips that is no opening, as a share of the mouth's width: the model draws one of a shut mouth too."""
-
-_BRIGHT_FACE = 0.55
-"""Luminance of the brightest twentieth of a face in a studio's light."""
+"""A gap between the lips that is no opening, as a share of the mouth's width: of a shut mouth one is found too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +54,24 @@ def lips(face: Points, shape: tuple[int, int]) -> Alpha:
     mouth = float(np.hypot(*(face[291] - face[61])))
     low, high = face[list(LIPS_OUTER)].min(axis=0), face[list(LIPS_OUTER)].max(axis=0)
     if mouth < _LEAST_MOUTH:
-        raise RejectedInput("face-too-small", "The mouth is too small in the picture: a photo from nearer by is needed.")
+        raise RejectedInput(
+            "face-too-small", "The mouth is too small in the picture: a photo from nearer by is needed."
+        )
     if (low < 0).any() or high[0] > shape[1] or high[1] > shape[0]:
-        raise RejectedInput("face-cut-off", "The mouth is not all in the picture: a photo of the whole face is needed.")
+        raise RejectedInput(
+            "face-cut-off", "The mouth is not all in the picture: a photo of the whole face is needed."
+        )
     outer, inner = (smooth_loop(face[list(rows)]) for rows in (LIPS_OUTER, LIPS_INNER))
     shut = float(np.hypot(*(face[14] - face[13]))) < _SHUT * mouth
     return covered(outer, shape, hole=None if shut else inner, soft=_SOFT * mouth)
+
+
+def check_turned(yaw: float) -> None:
+    """Raises RejectedInput for a face of which half the mouth is hidden; ``yaw`` in degrees."""
+    if abs(yaw) > _MOST_YAW:
+        raise RejectedInput(
+            "face-turned", "The face is turned away: a photo with the face towards the camera is needed."
+        )
 
 
 def paint_lips(picture: RGB, face: Points, colour: tuple[int, int, int], finish: Finish) -> RGB:
@@ -77,12 +83,12 @@ def paint_lips(picture: RGB, face: Points, colour: tuple[int, int, int], finish:
     film, mask = _FILMS[finish], lips(face, picture.shape[:2])
     rows, columns = np.nonzero(mask)
     weight = mask[rows, columns].astype(np.float64)
-    own = linear(picture[rows, columns].astype(np.float64) / 255)
-    shade = own @ _LUMINANCE
+    own = decoded(picture[rows, columns])
+    shade = own @ LUMINANCE
     level, dull, bright = np.quantile(shade[weight > 0.5 * weight.max()], (_LIT, 0.8, 0.99)).clip(1e-4)
     relative = (shade / level).clip(0, 2)
-    light = _light(picture, face)
-    target = linear(np.array(colour, np.float64) / 255) * light * relative[:, None] ** film.shading
+    light = light_on(picture, face)
+    target = decoded(np.array(colour, np.uint8)) * light * relative[:, None] ** film.shading
     # A finish shines where the lip shines by itself: nothing else tells where the lamps are. Skin at the rim shines
     # too, but is no lip.
     shining = ((shade - dull) / max(bright - dull, 0.02)).clip(0, 1) ** 1.5
@@ -91,7 +97,7 @@ def paint_lips(picture: RGB, face: Points, colour: tuple[int, int, int], finish:
     painted = (1 - cover) * own + cover * target
     painted += glint[:, None] * (1 - painted.clip(0, 1))
     result = picture.copy()
-    result[rows, columns] = np.rint(encoded(painted) * 255).astype(np.uint8)
+    result[rows, columns] = encoded(painted)
     return result
 
 
@@ -101,25 +107,21 @@ def swatch_colour(picture: RGB, alpha: Alpha) -> tuple[int, int, int]:
     Of the cut-out's colours that lipsticks come in, the one of which there is most; cases are black, white and of
     metal, bullets have more chroma. Raises RejectedInput where the cut-out shows nothing.
     """
-    inside = picture[solid(alpha)].astype(np.float64)
+    inside = picture[solid(alpha)]
     if len(inside) < 16:
-        raise RejectedInput("no-subject", "The photo shows no product: one of the lipstick or its swatch is needed.")
+        raise RejectedInput(
+            "no-subject", "The photo shows no product: one of the lipstick or its swatch is needed."
+        )
     inside = inside[:: max(1, len(inside) // 20000)]
-    seen = lab(inside)
+    seen = lab(inside.astype(np.float64))
     chroma, hue = np.hypot(seen[:, 1], seen[:, 2]), np.degrees(np.arctan2(seen[:, 2], seen[:, 1]))
     worn = np.where((hue > -75) & (hue < 62), 1.0, 0.15) * np.clip((chroma - 6) / 30, 0.01, 1)
     cells, which = np.unique(np.floor(seen / 6).astype(np.int64), axis=0, return_inverse=True)
     weights = np.bincount(which.reshape(-1), worn)
     near = np.linalg.norm(seen - (cells[int(weights.argmax())] + 0.5) * 6, axis=1) < 14
     # The mean of light, not of its code: a bullet's shaded side would count for too much.
-    red, green, blue = np.rint(encoded(np.median(linear(inside[near] / 255), axis=0)) * 255).astype(int)
+    red, green, blue = encoded(decoded(inside[near]).mean(axis=0))
     return int(red), int(green), int(blue)
-
-
-def encoded(light: Floats) -> Floats:
-    """sRGB in [0, 1] of linear light (IEC 61966-2-1)."""
-    light = np.clip(light, 0, 1)
-    return np.asarray(np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055))
 
 
 def _inward(mask: Alpha, face: Points) -> Alpha:
@@ -128,12 +130,3 @@ def _inward(mask: Alpha, face: Points) -> Alpha:
 
     blurred = cv2.GaussianBlur(mask, (0, 0), 2 * _SOFT * float(np.hypot(*(face[291] - face[61]))))
     return np.asarray(np.clip(2.5 * blurred - 1.25, 0, 1), np.float32)
-
-
-def _light(picture: RGB, face: Points) -> float:
-    """How bright the light on the face is beside a studio's, half believed: a dark face may be in good light."""
-    inside = np.rint(face).astype(int)
-    height, width = picture.shape[:2]
-    kept = (inside >= 0).all(axis=1) & (inside[:, 0] < width) & (inside[:, 1] < height)
-    light = linear(picture[inside[kept, 1], inside[kept, 0]].astype(np.float64) / 255) @ _LUMINANCE
-    return float(np.clip(np.sqrt(np.quantile(light, 0.95) / _BRIGHT_FACE), 0.6, 1.0))

@@ -84,9 +84,7 @@ def lay_back(raster: Alpha, square: Square, shape: tuple[int, int]) -> Alpha:
     return np.asarray(_sampled(raster, back, shape), np.float32)
 
 
-def _sampled(
-    values: npt.NDArray[Any], onto: Affine, shape: tuple[int, int]
-) -> npt.NDArray[Any]:
+def _sampled(values: npt.NDArray[Any], onto: Affine, shape: tuple[int, int]) -> npt.NDArray[Any]:
     """``values`` at (H, W): ``onto`` takes a place of the answer to one of ``values``, between pixels' middles too."""
     import cv2
 
