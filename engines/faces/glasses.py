@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.faces.heads import Head, head
-from engines.faces.light import LUMINANCE, decoded, encoded, light_on
+from engines.faces.light import LUMINANCE, light_on
 from engines.faces.outlines import OVAL, covered
 from engines.looks.regions import bounds, window
 from engines.protocols import RGB, Alpha
@@ -37,6 +37,8 @@ _HINGE = 0.24
 
 _ARM = 0.45
 """The breadth of an arm in centimetres."""
+
+_GAMMA = 1 / 2.2
 
 _SHADE, _SHADE_DROP, _SHADE_SOFT = 0.3, 0.35, 0.3
 """How much light the front takes from the skin below it, how far below, and over what width, in centimetres."""
@@ -85,10 +87,7 @@ def wear_glasses(picture: RGB, face: Points, glasses: RGB, alpha: Alpha, average
     reach = np.array(_REACH) * held.scale
     left, top = (max(0, int(side)) for side in middle - reach)
     right, bottom = (int(side) + 1 for side in middle + reach)
-    near = (
-        slice(top, min(height, int(middle[1] + reach) + 1)),
-        slice(left, min(width, int(middle[0] + reach) + 1)),
-    )
+    near = slice(top, min(height, bottom)), slice(left, min(width, right))
     moved = Head(held.turn, held.scale, held.at - (left, top))
     changed, covers, region = _laid(picture[near], face - np.array((left, top), np.float32), front, moved)
     worn = Worn(picture.copy(), np.zeros((height, width), np.float32), np.zeros((height, width), np.float32))
@@ -105,11 +104,13 @@ def _laid(picture: RGB, face: Points, front: Floats, held: Head) -> tuple[RGB, A
     covers = 1 - (1 - arms[..., 3]) * (1 - layer[..., 3])
     region = 1 - (1 - covers) * (1 - shadow)
     changed = region > 1 / 512
-    scene = decoded(picture[changed]) * (1 - shadow[changed, None])
+    # Laid in the code's own values, as alphas of cut-outs are meant: in linear light a clear lens is a white veil.
+    scene = picture[changed] / 255 * (1 - shadow[changed, None]) ** _GAMMA
+    light = light_on(picture, face) ** _GAMMA
     for over in (arms[changed], layer[changed]):
-        scene = scene * (1 - over[:, 3:]) + over[:, :3] * light_on(picture, face)
+        scene = scene * (1 - over[:, 3:]) + over[:, :3] * light
     result = picture.copy()
-    result[changed] = encoded(scene)
+    result[changed] = np.rint(scene.clip(0, 1) * 255).astype(np.uint8)
     return result, _alpha(covers * changed), _alpha(region * changed)
 
 
@@ -142,10 +143,10 @@ def _at_the_eyes(held: Head, face: Points, average: Floats) -> Head:
 
 
 def _premultiplied(glasses: RGB, alpha: Alpha, width: float) -> Floats:
-    """(h, w, 4): linear light times alpha, and alpha; not much finer than ``width`` pixels across."""
+    """(h, w, 4): colour in [0, 1] times alpha, and alpha; not much finer than ``width`` pixels across."""
     import cv2
 
-    light = np.concatenate([decoded(glasses) * alpha[..., None], alpha[..., None]], axis=-1)
+    light = np.concatenate([glasses / 255 * alpha[..., None], alpha[..., None]], axis=-1)
     shrink = min(1.0, 1.5 * width / alpha.shape[1])
     size = max(2, round(alpha.shape[1] * shrink)), max(2, round(alpha.shape[0] * shrink))
     return np.asarray(cv2.resize(light, size, interpolation=cv2.INTER_AREA), np.float64)

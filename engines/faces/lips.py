@@ -42,7 +42,7 @@ class _Film:
 _FILMS = {
     Finish.MATTE: _Film(0.86, 0.7, 0.0),
     Finish.SATIN: _Film(0.78, 1.0, 0.1),
-    Finish.GLOSS: _Film(0.72, 1.05, 0.5),
+    Finish.GLOSS: _Film(0.72, 1.05, 0.42),
 }
 
 

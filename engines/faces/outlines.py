@@ -51,7 +51,7 @@ def covered(outline: Points, shape: tuple[int, int], hole: Points | None = None,
     part = np.asarray(inside, np.float32) / np.float32(255)
     if soft > 0:
         blurred = cv2.GaussianBlur(part, (0, 0), soft)
-        part = np.clip(1.5 * (2 * blurred - 1), 0, 1).astype(np.float32) * (part > 0.5)
+        part = part * np.clip(1.5 * (2 * blurred - 1) + 0.25, 0, 1).astype(np.float32)
     mask[top:bottom, left:right] = part
     return mask
 
