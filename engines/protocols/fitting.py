@@ -137,3 +137,40 @@ class TryOnRenderer(Protocol):
     def fit(self, requests: Sequence[FittingRequest]) -> Sequence[Fitting | RejectedInput]:
         """One fitting a request, of its picture's size; the same for the same request."""
         ...
+
+
+class FaceKind(StrEnum):
+    """What is tried on at a face."""
+
+    LIPSTICK = "lipstick"
+    EYEWEAR = "eyewear"
+
+
+class Finish(StrEnum):
+    """How a lipstick takes the light."""
+
+    MATTE = "matte"
+    SATIN = "satin"
+    GLOSS = "gloss"
+
+
+@dataclass(frozen=True, slots=True)
+class FaceRequest:
+    """A product and the face to try it on at. Of a lipstick, ``colour`` in sRGB from 0 to 255 is the merchant's word;
+    None where it is read off the product's photo."""
+
+    product: Subject
+    kind: FaceKind
+    picture: RGB
+    person: Person
+    finish: Finish = Finish.SATIN
+    colour: tuple[int, int, int] | None = None
+
+
+@runtime_checkable
+class FaceRenderer(Protocol):
+    """Puts colour on lips and glasses on faces."""
+
+    def wear(self, requests: Sequence[FaceRequest]) -> Sequence[Fitting | RejectedInput]:
+        """One fitting a request, of its picture's size; the same for the same request."""
+        ...

@@ -13,6 +13,7 @@ from PIL import Image
 
 from engines.declaration import Registration
 from engines.devices import Device
+from engines.faces.heads import average_face
 from engines.kit import Kit
 from engines.looks.cutouts import shows_subject
 from engines.protocols import (
@@ -27,7 +28,16 @@ from engines.protocols import (
     Tag,
     Witness,
 )
-from engines.protocols.fitting import Garment, GarmentKind, GarmentMap, Side
+from engines.protocols.fitting import (
+    FaceKind,
+    FaceRequest,
+    Fitting,
+    Garment,
+    GarmentKind,
+    GarmentMap,
+    Person,
+    Side,
+)
 from engines.protocols.scenes import Placement, SceneRequest, Setting
 from engines.registry import Engines, load_adapters
 from engines.words.vocabulary import vocabulary
@@ -136,6 +146,22 @@ def scene(picture: RGB) -> SceneRequest:
     )
 
 
+def face_of(kit: Kit, picture: RGB) -> FaceRequest:
+    """An average face in the middle of a picture, and a red smear to paint its lips with."""
+    face = average_face(kit.path("face-shape"))[:, :2] * (1, -1) * min(picture.shape[:2]) / 20
+    middle = np.array(picture.shape[1::-1]) / 2
+    person = Person(
+        np.zeros((33, 3), np.float32), np.ones(picture.shape[:2], np.float32), np.float32(face + middle)
+    )
+    return FaceRequest(
+        whole(np.full((20, 20, 3), (170, 20, 40), np.uint8)), FaceKind.LIPSTICK, picture, person
+    )
+
+
+def shown(fitting: Fitting | RejectedInput) -> RGB | RejectedInput:
+    return fitting if isinstance(fitting, RejectedInput) else fitting.picture
+
+
 RUNS: dict[str, Callable[[Any, Sequence[RGB]], list[Any]]] = {
     "u2netp": lambda engine, pictures: engine.segment(pictures),
     "rapidocr": lambda engine, pictures: engine.read_text(pictures),
@@ -150,6 +176,10 @@ RUNS: dict[str, Callable[[Any, Sequence[RGB]], list[Any]]] = {
     "gradient_edges": lambda engine, pictures: engine.edges(pictures),
     "attributes": lambda engine, pictures: engine.answer([asked(one) for one in pictures]),
     "contour": lambda engine, pictures: [mapped(one) for one in engine.map([garment(p) for p in pictures])],
+    "faces": lambda engine, pictures: [
+        shown(one) for one in engine.wear([face_of(Kit(), p) for p in pictures])
+    ],
+    "mediapipe": lambda engine, pictures: engine.read(pictures),
     "studio": lambda engine, pictures: [
         one.picture for one in engine.render([scene(one) for one in pictures])
     ],
@@ -173,6 +203,10 @@ def comparable(answer: Any) -> Any:
     """An answer as names and numbers."""
     if isinstance(answer, np.ndarray):
         return answer.ravel()[:: max(1, answer.size // 1000)]
+    if isinstance(answer, Person):
+        return comparable(np.concatenate([answer.pose.ravel(), answer.mask.ravel()]))
+    if isinstance(answer, RejectedInput):
+        return {answer.reason: 1.0}
     if isinstance(answer, list) and answer and isinstance(answer[0], Tag):
         return {(tag.attribute, tag.value): tag.confidence for tag in answer}
     if isinstance(answer, list) and answer and isinstance(answer[0], SellingPoint):

@@ -1,0 +1,1 @@
+"""What is tried on at a face: colour on lips, glasses."""
