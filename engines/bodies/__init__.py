@@ -1,0 +1,1 @@
+"""House bodies: neutral mannequins that are dressed where no person is at hand."""
