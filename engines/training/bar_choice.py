@@ -10,8 +10,8 @@ Scores = Mapping[str, float]
 Limits = Mapping[str, float]
 """By score, the worst that is let through, as ``_badness`` counts."""
 
-_ROOM = 2
-"""A bar goes half the way from the worst good score to the first damage, as far from either as may be."""
+_ROOM = 4
+"""A bar goes a quarter of the way from the worst good score to the first damage: faults in nature are milder."""
 
 _HIGH_IS_GOOD = ("contact", "surrounding", "silhouette")
 
