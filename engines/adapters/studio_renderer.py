@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from engines.declaration import Loading, engine
 from engines.kit import cache_folder
 from engines.protocols.scenes import SceneRenderer, SceneRequest, Scenery, Source
@@ -27,7 +29,7 @@ from pipeline.errors import RejectedInput
 class StudioRenderer:
     """Lays a product into a path-traced set: its shadow, its reflection and its colour, in the set's own light."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(self, loading: Loading) -> None:
         self._plates = Plates(cache_folder() / "plates")
@@ -51,7 +53,10 @@ class StudioRenderer:
             )
         plate = self._plates.get(studio, view)
         seen = look(request.foreground, request.alpha, request.palette, studio.tint, request.seed)
-        picture = photograph(request.foreground, request.alpha, plate, stage, view, seen, request.seed)
+        picture, bare = (
+            photograph(request.foreground, alpha, plate, stage, view, seen, request.seed)
+            for alpha in (request.alpha, np.zeros_like(request.alpha))
+        )
         return Scenery(
             picture,
             Source.SYNTHETIC_COMPOSITE,
@@ -61,4 +66,5 @@ class StudioRenderer:
                 "samples": SAMPLES,
                 "seed": request.seed,
             },
+            bare,
         )

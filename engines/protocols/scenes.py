@@ -76,12 +76,15 @@ class SceneRequest:
 class Scenery:
     """What an engine made around a product: the whole canvas, over which the product's own pixels are laid.
 
-    ``settings`` are what it was made with, for the record (steps, scale, samples, the prompt as it was sent).
+    ``settings`` are what it was made with, for the record (steps, scale, samples, the prompt as it was sent). ``bare``
+    is the very same setting without the product's shadow, from an engine that can make it: against it the shadow is
+    proven.
     """
 
     picture: RGB
     source: Source
     settings: Mapping[str, str | float | int]
+    bare: RGB | None = None
 
 
 @runtime_checkable

@@ -36,6 +36,7 @@ _SAYS: Mapping[str, str] = {
     "halo": "Along {score:.0%} of its edge the product shows its old background",
     "gap": "The product's lowest point is {score:.1%} of the picture's height away from its ground",
     "contact": "The ground under the product has no shadow (darker than beside it by {score:.1f} of L*): it floats",
+    "shade": "The product darkens the surface it touches by {score:.1f} of L* only: it floats",
     "surrounding": "The surface around the product has no shadow (darker close by, by {score:.1f} of L*): it floats",
     "copy": "Something beside the product looks just like it (correlation {score:.2f}): a second one",
     "size": "The product takes {score:.0%} of the picture's width or height: that is not its size",
@@ -104,8 +105,9 @@ class Judges:
 class Work:
     """A finished picture and all it is judged by.
 
-    ``scenery`` is what the engine made around the product, without it; ``source`` the photo with the very alpha that
-    was laid; ``kinds`` are the product's categories and types of the vocabulary.
+    ``scenery`` is what the engine made around the product, without it, ``bare`` the same without its shadow where the
+    engine can make that; ``source`` the photo with the very alpha that was laid; ``kinds`` are the product's categories
+    and types of the vocabulary.
     """
 
     request: SceneRequest
@@ -114,6 +116,7 @@ class Work:
     source: Subject
     pose: Pose
     kinds: Collection[str] = ()
+    bare: RGB | None = None
 
 
 def certify(work: Work, judges: Judges) -> Certificate:
@@ -151,9 +154,13 @@ def measured(work: Work, judges: Judges) -> Iterator[dict[str, float]]:
     scores["gap"] = standing.gap(alpha, request.placement)
     # What hangs from the picture's top, or goes on below it, touches no ground in it.
     touches = not silhouette.at_border(request.placement) & {"top", "bottom"}
-    if work.pose is Pose.STANDING and touches:
+    rests = touches or work.pose is Pose.LYING
+    if work.bare is not None and rests:
+        darker = sameness.lab(work.bare)[..., 0] - scenery[..., 0]
+        scores["shade"] = standing.shade(darker, alpha, work.pose)
+    elif rests and work.pose is Pose.STANDING:
         scores["contact"] = standing.contact(scenery[..., 0], alpha)
-    elif work.pose is Pose.LYING:
+    elif rests:
         scores["surrounding"] = standing.surrounding(scenery[..., 0], alpha)
     scores["copy"] = standing.copy(work.scenery, photo, alpha)
     yield scores

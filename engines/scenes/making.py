@@ -117,5 +117,5 @@ def _judged(
     order: Order, source: Subject, request: SceneRequest, scenery: Scenery, judges: Judges, attempt: int
 ) -> Made:
     picture = paste(scenery.picture, request.foreground, request.alpha)
-    work = Work(request, scenery.picture, picture, source, order.preset.pose, order.kinds)
+    work = Work(request, scenery.picture, picture, source, order.preset.pose, order.kinds, scenery.bare)
     return Made(picture, request, scenery, certify(work, judges), attempt)

@@ -13,7 +13,7 @@ Limits = Mapping[str, float]
 _ROOM = 4
 """A bar goes a quarter of the way from the worst good score to the first damage: faults in nature are milder."""
 
-_HIGH_IS_GOOD = ("contact", "surrounding", "silhouette")
+_HIGH_IS_GOOD = ("contact", "surrounding", "shade", "silhouette")
 
 
 def chosen(

@@ -38,7 +38,9 @@ def choose(found: Sequence[Row]) -> dict[str, Bar]:
         for row in mine
         if row.what in DAMAGES and not failed(row.scores, {**fixed, "size": bars_for(row.kinds)["size"]})
     ]
-    return chosen(good, damaged, FITTED, int(_MOST_REFUSED * len(good)))
+    # How a shadow is measured depends on the engine: bars of what it does not show stay as they are.
+    shown = [name for name in FITTED if any(name in scores for scores in good)]
+    return chosen(good, damaged, shown, int(_MOST_REFUSED * len(good)))
 
 
 def write(path: Path, bars: Mapping[str, Bar]) -> None:

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from engines.kit import Kit
 from engines.looks.cutouts import shows_subject
 from engines.protocols import RGB, Alpha, Bilingual, CatalogFacts, Segmenter, Subject, Tag
-from engines.protocols.scenes import SceneRenderer, SceneRequest, Setting
+from engines.protocols.scenes import SceneRenderer, SceneRequest, Scenery, Setting, Source
 from engines.registry import Engines
 from engines.scenes.certificate import Judges, Work, bars_for, failed, measured
 from engines.scenes.compositing import lay
@@ -41,6 +41,7 @@ FITTED = (
     "missed",
     "surrounding",
     "contact",
+    "shade",
     "grown",
     "halo",
 )
@@ -118,10 +119,12 @@ def stages(
     for preset in suited(read_presets(), kind)[:_SETTINGS]:
         render = _rendered(renderer, preset.setting)
 
-        def bare(request: SceneRequest, render: Callable[[SceneRequest], RGB] = render) -> RGB | None:
+        def bare(request: SceneRequest, render: Callable[[SceneRequest], Scenery] = render) -> RGB | None:
             nothing = np.zeros_like(request.alpha)
             try:
-                return render(replace(request, alpha=nothing, foreground=np.zeros_like(request.foreground)))
+                return render(
+                    replace(request, alpha=nothing, foreground=np.zeros_like(request.foreground))
+                ).picture
             except RejectedInput:
                 return None
 
@@ -129,15 +132,19 @@ def stages(
 
 
 def _painted(plate: Plate, pose: Pose, other: Subject) -> Stage:
-    return Stage(lambda r: painted(plate, r, pose), lambda r: painted(plate, r, pose, shadow=False), other)
+    return Stage(
+        lambda r: Scenery(painted(plate, r, pose), Source.SYNTHETIC_COMPOSITE, {}),
+        lambda r: painted(plate, r, pose, shadow=False),
+        other,
+    )
 
 
-def _rendered(renderer: SceneRenderer, asked: Setting) -> Callable[[SceneRequest], RGB]:
-    def setting(request: SceneRequest) -> RGB:
+def _rendered(renderer: SceneRenderer, asked: Setting) -> Callable[[SceneRequest], Scenery]:
+    def setting(request: SceneRequest) -> Scenery:
         (scenery,) = renderer.render([replace(request, setting=asked)])
         if isinstance(scenery, RejectedInput):
             raise scenery
-        return scenery.picture
+        return scenery
 
     return setting
 

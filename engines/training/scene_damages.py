@@ -12,7 +12,7 @@ import numpy.typing as npt
 from engines.looks.cutouts import solid
 from engines.looks.regions import bounds, window
 from engines.protocols import RGB, Alpha, Subject
-from engines.protocols.scenes import Placement, SceneRequest
+from engines.protocols.scenes import Placement, SceneRequest, Scenery
 from engines.scenes import sameness
 from engines.scenes.certificate import Work
 from engines.scenes.compositing import lay, moved, paste
@@ -24,7 +24,7 @@ Seeded = np.random.Generator
 class Stage:
     """What a damage may need besides the picture: how to make a setting for another request, and another product."""
 
-    setting: Callable[[SceneRequest], RGB]
+    setting: Callable[[SceneRequest], Scenery]
     bare: Callable[[SceneRequest], RGB | None]
     other: Subject
 
@@ -36,12 +36,13 @@ Damage = Callable[[Work, Stage, Seeded], Work | None]
 """None where it cannot be done to this picture, or nobody would see it."""
 
 
-def composed(work: Work, setting: Callable[[SceneRequest], RGB]) -> Work:
+def composed(work: Work, setting: Callable[[SceneRequest], Scenery]) -> Work:
     """The same with its setting made, and its product laid, anew."""
     colours, alpha = lay(work.source, work.request.placement)
     request = replace(work.request, foreground=colours, alpha=alpha)
-    scenery = setting(request)
-    return replace(work, request=request, scenery=scenery, picture=paste(scenery, colours, alpha))
+    made = setting(request)
+    picture = paste(made.picture, colours, alpha)
+    return replace(work, request=request, scenery=made.picture, picture=picture, bare=made.bare)
 
 
 def other_colour(work: Work, stage: Stage, seeded: Seeded) -> Work:

@@ -15,7 +15,7 @@ from engines.devices import Device
 from engines.kit import Kit
 from engines.looks.regions import window
 from engines.protocols import RGB, Bilingual, Printed, Subject
-from engines.protocols.scenes import Placement, SceneRequest, Setting
+from engines.protocols.scenes import Placement, SceneRequest, Scenery, Setting, Source
 from engines.registry import Engines
 from engines.scenes import sameness, silhouette, standing
 from engines.scenes.certificate import Bar, Certificate, Judges, Work, bars_for, certify, failed
@@ -82,7 +82,11 @@ def good(name: str, subjects: Mapping[str, Subject]) -> tuple[Work, Stage]:
     asked, nothing = Setting("", pose, "", "", ""), Bilingual("", "")
     request = SceneRequest(colours, alpha, placement, asked, (), nothing, nothing, 4, 0.7)
     other = subjects[GARMENTS[GARMENTS.index(name) - 1]]
-    stage = Stage(lambda r: painted(plate, r, pose), lambda r: painted(plate, r, pose, shadow=False), other)
+    stage = Stage(
+        lambda r: Scenery(painted(plate, r, pose), Source.SYNTHETIC_COMPOSITE, {}),
+        lambda r: painted(plate, r, pose, shadow=False),
+        other,
+    )
     return composed(Work(request, colours, colours, source, pose, ("clothing",)), stage.setting), stage
 
 
@@ -115,6 +119,23 @@ def test_a_damage_is_caught_for_what_it_is(
     if damage in OF_THE_SETTING | OF_THE_CUTOUT:
         assert certificate.lasts == (damage in OF_THE_CUTOUT), "another setting mends it or not"
     assert all(sentence.endswith(".") and "the bar is" in sentence for sentence in certificate.failures)
+
+
+@pytest.mark.parametrize("name", GARMENTS)
+def test_a_shadow_is_proven_against_the_setting_without_it(
+    name: str, subjects: Mapping[str, Subject], judges: Judges
+) -> None:
+    work, stage = good(name, subjects)
+    bare = stage.bare(work.request)
+    assert bare is not None
+    proven = certify(replace(work, bare=bare), judges)
+    assert proven.passes
+    assert not {"contact", "surrounding"} & proven.scores.keys()
+    assert proven.scores["shade"] > 3
+    spoilt = replace(
+        work, bare=bare, scenery=bare, picture=paste(bare, work.request.foreground, work.request.alpha)
+    )
+    assert short_of(certify(spoilt, judges)) >= {"shade"}
 
 
 def test_what_is_dear_is_not_measured_of_what_already_fell_short(
