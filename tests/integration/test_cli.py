@@ -114,7 +114,7 @@ def test_publishing_again_changes_nothing(running: Running, bag: str) -> None:
 def test_process_reuses_what_has_not_changed(running: Running, bag: str) -> None:
     told = running.ok("process", bag).splitlines()
     assert told[-1] == "done"
-    assert len(told) == 11
+    assert len(told) == 12
     assert [line for line in told[:-1] if "reused" not in line] == ["index done"]
 
 
