@@ -41,7 +41,6 @@ FITTED = (
     "missed",
     "surrounding",
     "contact",
-    "shade",
     "grown",
     "halo",
 )
