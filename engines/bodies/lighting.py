@@ -17,8 +17,7 @@ from engines.bodies.rasterising import Floats, rasterised
 from engines.bodies.skeleton import Places
 from engines.scenes.studio.geometry import Material, Shape, extruded, rounded
 from engines.scenes.studio.lights import Panel
-from engines.scenes.studio.meshes import grey, mesh
-from engines.scenes.studio.tracing import _facing, _mitsuba
+from engines.scenes.studio.meshes import facing, grey, mesh, mitsuba
 
 Surface = tuple[Places, npt.NDArray[np.integer]]
 """Points (V, 3) in metres and faces (F, 3)."""
@@ -37,7 +36,7 @@ def light(surfaces: Sequence[Surface], camera: Camera, samples: int = SAMPLES) -
     """(H, W, 1) in linear light: what a white surface at that place sends back. The lamps go with the camera."""
     import pyoidn
 
-    mi = _mitsuba()
+    mi = mitsuba()
     turned = [(np.asarray(points @ camera.axes.T.astype(np.float32)), faces) for points, faces in surfaces]
     scene: dict[str, Any] = {
         "type": "scene",
@@ -50,7 +49,7 @@ def light(surfaces: Sequence[Surface], camera: Camera, samples: int = SAMPLES) -
         scene[f"surface{index}"] = _mesh(points, faces, mi)
     for index, panel in enumerate(_PANELS):
         emitter = {"type": "area", "radiance": grey(panel.radiance)}
-        scene[f"panel{index}"] = {"type": "rectangle", "to_world": _facing(panel, mi), "emitter": emitter}
+        scene[f"panel{index}"] = {"type": "rectangle", "to_world": facing(panel, mi), "emitter": emitter}
     noisy = np.array(mi.render(mi.load_dict(scene), seed=1), np.float32)
     clean = pyoidn.denoise(
         np.ascontiguousarray(noisy),

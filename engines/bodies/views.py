@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-import zipfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +14,7 @@ from engines.bodies.arrays import HouseBody, digest, house_body
 from engines.bodies.cameras import Camera, Facing
 from engines.bodies.lighting import light
 from engines.bodies.rasterising import Floats, Seen, rasterised
+from engines.kept_arrays import code_digest, kept
 from engines.protocols import RGB, Alpha
 from engines.protocols.fitting import Person, Points
 
@@ -85,11 +83,8 @@ class BodyViews:
         body = house_body(name)
         told = f"{_code()} {digest()} {name} {facing} {width} {height}"
         path = self.folder / f"{name}-{facing}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.npz"
-        view = _read(path)
-        if view is None:
-            view = viewed(body, Camera(facing, width, height, body.measures["height"]))
-            _write(path, view)
-        return view
+        camera = Camera(facing, width, height, body.measures["height"])
+        return kept(BodyView, path, lambda: viewed(body, camera), compress=True)
 
 
 def viewed(body: HouseBody, camera: Camera) -> BodyView:
@@ -137,25 +132,4 @@ def developed(linear: Floats) -> RGB:
 @cache
 def _code() -> str:
     """The digest of all code that shapes a view."""
-    here = Path(__file__).parent
-    return hashlib.sha256(b"".join((here / f"{name}.py").read_bytes() for name in _SHAPED_BY)).hexdigest()
-
-
-def _read(path: Path) -> BodyView | None:
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
-            return BodyView(**{name: held[name] for name in BodyView.__slots__})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _write(path: Path, view: BodyView) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".view-", suffix=".npz")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            np.savez_compressed(stream, **{name: getattr(view, name) for name in BodyView.__slots__})
-        Path(scratch).replace(path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
+    return code_digest(Path(__file__).parent, _SHAPED_BY)

@@ -1,13 +1,28 @@
-"""Shapes and materials in Mitsuba's terms."""
+"""Shapes, materials and lamps in Mitsuba's terms."""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from engines.scenes.studio.geometry import Material, Shape
+from engines.scenes.studio.lights import Panel
+
+_variant = threading.Lock()
+"""Mitsuba's variant is one for the whole process."""
+
+
+def mitsuba() -> Any:
+    """Mitsuba 3 in the variant that needs no LLVM."""
+    import mitsuba as mi
+
+    with _variant:
+        if mi.variant() != "scalar_rgb":
+            mi.set_variant("scalar_rgb")
+    return mi
 
 
 def mesh(shape: Shape, mi: Any) -> Any:
@@ -38,6 +53,14 @@ def mesh(shape: Shape, mi: Any) -> Any:
 def grey(value: float) -> dict[str, Any]:
     """An even spectrum."""
     return {"type": "rgb", "value": [float(value)] * 3}
+
+
+def facing(panel: Panel, mi: Any) -> Any:
+    """Where a unit square lies to be the panel."""
+    up = [0, 1, 0] if abs(panel.facing[1]) < 0.95 else [0, 0, 1]
+    turn = mi.ScalarTransform4f()
+    size = panel.size / 2
+    return turn.look_at(list(panel.at), list(panel.towards), up) @ turn.scale([size, size, 1])
 
 
 def _bitmap(values: npt.NDArray[np.float32], mi: Any) -> dict[str, Any]:

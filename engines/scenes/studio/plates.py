@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-import zipfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from engines.kept_arrays import code_digest, kept
 from engines.scenes.presets import Studio
 from engines.scenes.studio.sets import StudioSet, studio_set
 from engines.scenes.studio.tracing import places, trace
@@ -55,10 +53,9 @@ class Plates:
     def get(self, studio: Studio, view: View) -> Plate:
         """The plate of a set. Rendered where there is none on disk, or none that can be read."""
         name = self._name(studio, view)
-        plate = self._held.pop(name, None) or _read(self._folder / name)
-        if plate is None:
-            plate = _rendered(studio_set(studio), view, self._samples)
-            _write(self._folder / name, plate)
+        plate = self._held.pop(name, None) or kept(
+            Plate, self._folder / name, lambda: _rendered(studio_set(studio), view, self._samples)
+        )
         self._held[name] = plate
         while len(self._held) > _KEPT:
             del self._held[next(iter(self._held))]
@@ -73,8 +70,7 @@ class Plates:
 @cache
 def _code() -> str:
     """The digest of all code that shapes a plate: a changed set is a set without plates."""
-    here = Path(__file__).parent
-    return hashlib.sha256(b"".join((here / f"{name}.py").read_bytes() for name in _SHAPED_BY)).hexdigest()
+    return code_digest(Path(__file__).parent, _SHAPED_BY)
 
 
 def _rendered(stage: StudioSet, view: View, samples: int) -> Plate:
@@ -82,23 +78,3 @@ def _rendered(stage: StudioSet, view: View, samples: int) -> Plate:
     position, normal = places(stage, view.sized(min(COARSE, max(view.width, view.height))))
     key, fill, tint = (np.clip(v, 0, 60).astype(np.float16) for v in (traced.key, traced.fill, traced.tint))
     return Plate(key, fill, tint, position, normal)
-
-
-def _read(path: Path) -> Plate | None:
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
-            return Plate(**{name: held[name] for name in Plate.__slots__})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _write(path: Path, plate: Plate) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".plate-", suffix=".npz")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            np.savez(stream, **{name: getattr(plate, name) for name in Plate.__slots__})
-        Path(scratch).replace(path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.scenes.studio.geometry import Material, Shape, quad
-from engines.scenes.studio.lights import Light, Panel
-from engines.scenes.studio.meshes import grey, mesh
+from engines.scenes.studio.lights import Light
+from engines.scenes.studio.meshes import facing, grey, mesh, mitsuba
 from engines.scenes.studio.noise import Field
 from engines.scenes.studio.sets import Gobo, StudioSet
 from engines.scenes.studio.view import DISTANCE, View
@@ -21,8 +20,6 @@ Picture = npt.NDArray[np.float32]
 """(H, W, 3) in linear light; 1 is what a white surface sends back in the set's full light."""
 
 _BOUNCES = 5
-_variant = threading.Lock()
-"""Mitsuba's variant is one for the whole process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,7 @@ class Traced:
 
 def trace(stage: StudioSet, view: View, samples: int) -> Traced:
     """The set without a product. ``samples`` a pixel and light. The same for the same arguments."""
-    mi = _mitsuba()
+    mi = mitsuba()
     shapes = stage.shapes(view)
     meshes = {name: mesh(shape, mi) for name, shape in shapes.items()}
     albedo, tint = _guides(shapes, stage, view, max(4, samples // 2), mi)
@@ -52,7 +49,7 @@ def trace(stage: StudioSet, view: View, samples: int) -> Traced:
 
 def places(stage: StudioSet, view: View) -> tuple[Picture, Picture]:
     """Where in space each pixel is, and its surface's normal on the camera's side; both (H, W, 3), sharp."""
-    mi = _mitsuba()
+    mi = mitsuba()
     bare = {name: mesh(replace(shape, material=Material()), mi) for name, shape in stage.shapes(view).items()}
     scene = {**bare, "sensor": _sensor(view, 0.0, 1, mi), "integrator": _aov("position", "sh_normal")}
     seen = _shot(scene, 0, mi)
@@ -101,15 +98,6 @@ def _matt(material: Material) -> Material:
     )
 
 
-def _mitsuba() -> Any:
-    import mitsuba
-
-    with _variant:
-        if mitsuba.variant() != "scalar_rgb":
-            mitsuba.set_variant("scalar_rgb")
-    return mitsuba
-
-
 def _aov(*what: str) -> dict[str, Any]:
     return {"type": "aov", "aovs": ",".join(f"{name.replace('_', '')}:{name}" for name in what)}
 
@@ -122,7 +110,7 @@ def _lights(light: Light, mi: Any) -> dict[str, Any]:
     made = {
         f"panel{index}": {
             "type": "rectangle",
-            "to_world": _facing(panel, mi),
+            "to_world": facing(panel, mi),
             "emitter": {"type": "area", "radiance": grey(panel.radiance)},
         }
         for index, panel in enumerate(light.panels)
@@ -187,10 +175,3 @@ def _sensor(view: View, aperture: float, samples: int, mi: Any) -> dict[str, Any
             "pixel_format": "rgb",
         },
     }
-
-
-def _facing(panel: Panel, mi: Any) -> Any:
-    up = [0, 1, 0] if abs(panel.facing[1]) < 0.95 else [0, 0, 1]
-    turn = mi.ScalarTransform4f()
-    size = panel.size / 2
-    return turn.look_at(list(panel.at), list(panel.towards), up) @ turn.scale([size, size, 1])
