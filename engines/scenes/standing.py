@@ -92,24 +92,27 @@ def contact(lightness: Floats, alpha: Alpha) -> float:
 
 def shade(darker: Floats, alpha: Alpha, pose: Pose) -> float:
     """How much the product darkens what it stands or lies on, in L*, where it does so most: under its feet, or close
-    around it. ``darker`` (H, W) is by how much its setting is darker with it than without."""
+    around it. ``darker`` (H, W) is by how much its setting is darker with it than without; what is darker everywhere is
+    another exposure and no shadow."""
     import cv2
 
     inside = solid(alpha)
     box = bounds(inside)
     if box is None:
         return 0.0
-    height = len(alpha)
+    height, unit = len(alpha), max(alpha.shape) / 100
+    away = cv2.distanceTransform(1 - inside.astype(np.uint8), cv2.DIST_L2, 3)
+    off = darker[away > 6 * unit]
+    exposure = float(np.median(off)) if off.size else 0.0
     if pose is Pose.STANDING:
         bottom = box[3]
         feet = inside[max(0, bottom - max(2, round(_FOOT * height))) : bottom].any(axis=0)
         behind, at = (round(share * height) for share in _SHADE[:2])
         rows = darker[max(0, bottom - behind) : bottom + at, feet].mean(axis=1)
         thick = max(1, height // 200)
-        return float(np.convolve(rows, np.ones(thick) / thick, "valid").max())
-    away = cv2.distanceTransform(1 - inside.astype(np.uint8), cv2.DIST_L2, 3)
-    close = darker[(away > 0) & (away < 1.2 * max(alpha.shape) / 100)]
-    return float(np.percentile(close, 75)) if close.size else 0.0
+        return float(np.convolve(rows, np.ones(thick) / thick, "valid").max()) - exposure
+    close = darker[(away > 0) & (away < 1.2 * unit)]
+    return float(np.percentile(close, 75)) - exposure if close.size else 0.0
 
 
 def surrounding(lightness: Floats, alpha: Alpha) -> float:
